@@ -1,0 +1,128 @@
+"""What the service knows of contexts, jobs and binaries: frozen records, changed by copy.
+
+Times are timezone-aware UTC datetimes, truncated to milliseconds. Their row form stands in
+`rayjobs/store/store.py`, their JSON form in `rayjobs/web/render.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from rayjobs.errors import ErrorData
+from rayjobs.states import (
+    ContextEvent,
+    ContextState,
+    JobEvent,
+    JobState,
+    next_context_state,
+    next_job_state,
+)
+
+
+def utc_now() -> datetime:
+    """The time now, UTC, in whole milliseconds: what every record holds."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+class BinaryType(StrEnum):
+    JAR = "Jar"
+    EGG = "Egg"
+    WHEEL = "Wheel"
+    ZIP = "Zip"
+    PYTHON = "Python"
+
+    @property
+    def is_python(self) -> bool:
+        return self is not BinaryType.JAR
+
+
+@dataclass(frozen=True)
+class BinaryInfo:
+    """One uploaded version of an app's code; its content lies in the store under `sha256` (hex)."""
+
+    app_name: str
+    binary_type: BinaryType
+    upload_time: datetime
+    sha256: str
+    size_bytes: int
+
+    @property
+    def file_name(self) -> str:
+        """A name that carries the sha, so that two versions never meet; Spark ships `.zip` and `.egg` files."""
+        suffix = {BinaryType.JAR: "jar", BinaryType.EGG: "egg"}.get(self.binary_type, "zip")
+        return f"{self.module_name}-{self.sha256[:16]}.{suffix}"
+
+    @property
+    def module_name(self) -> str:
+        """The app's name as a Python identifier: the module that a lone .py file becomes."""
+        name = re.sub(r"\W", "_", self.app_name, flags=re.ASCII)
+        return name if name.isidentifier() else f"_{name}"
+
+
+@dataclass(frozen=True)
+class ContextInfo:
+    """One context. `settings` are its own, after defaults; `end_time` is set in final states only."""
+
+    id: str
+    name: str
+    state: ContextState
+    start_time: datetime
+    settings: dict[str, Any] = field(default_factory=dict)
+    is_adhoc: bool = False
+    end_time: datetime | None = None
+    error: ErrorData | None = None
+    application_id: str | None = None
+    ui_url: str | None = None
+
+    def after(self, event: ContextEvent, error: ErrorData | None = None) -> ContextInfo:
+        """This context after `event`, by the state table; raises `IllegalTransition`."""
+        state = next_context_state(self.state, event)
+        return replace(
+            self, state=state, error=error or self.error, end_time=utc_now() if state.is_final else None
+        )
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """One job. `end_time` is set in final states, `error` in ERROR, KILLED and RESTARTING."""
+
+    job_id: str
+    context_id: str
+    context_name: str
+    binary: BinaryInfo
+    class_path: str
+    state: JobState
+    start_time: datetime
+    end_time: datetime | None = None
+    error: ErrorData | None = None
+
+    def after(self, event: JobEvent, error: ErrorData | None = None) -> JobInfo:
+        """This job after `event`, by the state table; raises `IllegalTransition`."""
+        state = next_job_state(self.state, event)
+        return replace(self, state=state, error=error, end_time=utc_now() if state.is_final else None)
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A job to start: what a caller asks for, once its binary is known.
+
+    `config` is the posted configuration (after HOCON resolution, as plain dicts and lists), stored as it is.
+    """
+
+    job_id: str
+    binary: BinaryInfo
+    class_path: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class JobReply:
+    """A job as it stands, with its result as JSON text once FINISHED (None before, and if it was lost)."""
+
+    job: JobInfo
+    result_json: str | None = None

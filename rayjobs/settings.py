@@ -1,0 +1,197 @@
+"""Every knob of the service: key, default, meaning; read and validated once, by `load`.
+
+A setting's value is, in this order: the command line's, the environment's (`RAYJOBS_` and the key in capitals,
+dots and dashes as underscores), the settings file's (HOCON), the default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from rayjobs import hocon
+from rayjobs.errors import BadConfig
+
+
+def _setting(key: str, default: Any, meaning: str) -> Any:
+    about = {"key": key, "meaning": meaning}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=about)
+    return field(default=default, metadata=about)
+
+
+def _data_home() -> Path:
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "rayjobs"
+
+
+@dataclass(frozen=True)
+class Settings:
+    host: str = _setting("http.host", "127.0.0.1", "address the HTTP server binds to")
+    port: int = _setting("http.port", 8090, "port of the HTTP server; 0 picks a free one")
+    max_body_bytes: int = _setting(
+        "http.max-body-bytes", 30 * 2**20, "longest job config or context settings accepted"
+    )
+    data_dir: str = _setting(
+        "data-dir", "", "where history, binaries, results and logs live; empty: rayjobs/ in the user's data home"
+    )
+    ray_address: str = _setting(
+        "ray.address", "", "the Ray cluster to join; empty: start one on this machine (RAY_ADDRESS counts too)"
+    )
+    ray_num_cpus: int = _setting(
+        "ray.num-cpus", 0, "CPU budget of a Ray started here; 0: eight times the cores, at least 32"
+    )
+    ray_dashboard_port: int = _setting(
+        "ray.dashboard-port", 8265, "port of the Ray dashboard of a Ray started here; another free one if taken"
+    )
+    ray_object_store_bytes: int = _setting(
+        "ray.object-store-bytes", 512 * 2**20, "object store of a Ray started here"
+    )
+    max_binary_bytes: int = _setting("binaries.max-bytes", 2 * 2**30, "largest binary accepted")
+    context_per_jvm: bool = _setting(
+        "contexts.context-per-jvm", True, "each context its own Spark application; false is not there yet"
+    )
+    max_jobs_per_context: int = _setting(
+        "contexts.max-jobs-per-context", 8, "job slots of a context: jobs that run at once in it"
+    )
+    context_creation_timeout_s: float = _setting(
+        "contexts.creation-timeout-s", 120.0, "a context not up by then ends in ERROR"
+    )
+    context_deletion_timeout_s: float = _setting(
+        "contexts.deletion-timeout-s", 15.0, "a DELETE answers 202 when the stop takes longer"
+    )
+    context_settings: dict[str, Any] = _setting(
+        "contexts.context-settings",
+        {},
+        "default settings of every context: num-cpu-cores, memory-per-node, context-factory, spark.*",
+    )
+    jvm_options: str = _setting(
+        "contexts.jvm-options",
+        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss4m",
+        "JVM flags of drivers and app masters, chosen for a fast start",
+    )
+    executor_jvm_options: str = _setting(
+        "contexts.executor-jvm-options",
+        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        "JVM flags of executors; raise TieredStopAtLevel to 4 for long CPU-heavy work",
+    )
+    spare_runners: int = _setting(
+        "runners.spare", 1, "started runners a context keeps ready for a binary it has not met"
+    )
+    sync_timeout_s: float = _setting(
+        "jobs.sync-timeout-s", 10.0, "how long a sync job is waited for when the request has no timeout"
+    )
+    job_defaults: dict[str, Any] = _setting("job-defaults", {}, "configuration that lies under every job's own")
+    inline_result_bytes: int = _setting(
+        "results.inline-bytes", 256 * 2**10, "larger results live in files beside the store"
+    )
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir).expanduser() if self.data_dir else _data_home()
+
+
+@dataclass(frozen=True)
+class SettingInfo:
+    """One row of `rayjobs settings`."""
+
+    key: str
+    env: str
+    default: Any
+    meaning: str
+    attribute: str
+
+
+def setting_infos() -> list[SettingInfo]:
+    """Every setting there is, in the order they are declared."""
+    infos = []
+    for declared in fields(Settings):
+        key = declared.metadata["key"]
+        default = getattr(Settings(), declared.name)
+        infos.append(SettingInfo(key, _env_name(key), default, declared.metadata["meaning"], declared.name))
+    return infos
+
+
+def load(
+    file: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The settings in force. `overrides` are the command line's, by attribute; None values do not count.
+
+    `file` None means `RAYJOBS_CONFIG`, else `rayjobs.conf` in the data directory if there is one.
+    Raises `BadConfig` for an unknown key, a value of the wrong kind, or a file that cannot be read.
+    """
+    in_file = _read_file(_file_of(file, environ))
+    types = get_type_hints(Settings)
+    values: dict[str, Any] = {}
+    for info in setting_infos():
+        for source, given in ((info.key, in_file.pop(info.key, None)), (info.env, environ.get(info.env))):
+            if given is not None:
+                values[info.attribute] = _convert(source, given, types[info.attribute])
+    if in_file:
+        raise BadConfig(f"unknown setting {', '.join(sorted(in_file))}; `rayjobs settings` lists them all")
+    if environ.get("RAY_ADDRESS"):
+        values.setdefault("ray_address", environ["RAY_ADDRESS"])
+    values |= {name: value for name, value in (overrides or {}).items() if value is not None}
+    return _checked(Settings(**values))
+
+
+def _env_name(key: str) -> str:
+    return "RAYJOBS_" + key.upper().replace(".", "_").replace("-", "_")
+
+
+def _file_of(file: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if file or environ.get("RAYJOBS_CONFIG"):
+        return Path(file or environ["RAYJOBS_CONFIG"])
+    usual = Settings(data_dir=environ.get("RAYJOBS_DATA_DIR", "")).data_path / "rayjobs.conf"
+    return usual if usual.exists() else None
+
+
+def _read_file(path: Path | None) -> dict[str, Any]:
+    """The file's settings by key; objects stay whole where a setting is an object."""
+    if path is None:
+        return {}
+    try:
+        tree = hocon.parse(path.read_text())
+    except OSError as error:
+        raise BadConfig(f"cannot read the settings file {path}: {error.strerror}") from None
+    except BadConfig as error:
+        raise BadConfig(f"{path}: {error.message}") from None
+    found: dict[str, Any] = {}
+    for key in (info.key for info in setting_infos() if isinstance(info.default, dict)):
+        branch, _, leaf = key.rpartition(".")
+        holder = tree.get(branch, {}) if branch else tree
+        if leaf in holder:
+            found[key] = holder.pop(leaf)
+    return found | hocon.flatten(tree)
+
+
+def _convert(source: str, given: Any, kind: type) -> Any:
+    """`given`, from a file or the environment, as `kind`."""
+    try:
+        if kind is bool:
+            return {"true": True, "on": True, "yes": True, "1": True}.get(str(given).lower()) or _false(given)
+        if kind in (int, float, str):
+            return kind(given)
+        return given if isinstance(given, dict) else hocon.parse(str(given))
+    except (ValueError, TypeError, KeyError):
+        name = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "text")
+        raise BadConfig(f"setting {source}: expected {name}, found {given!r}") from None
+
+
+def _false(given: Any) -> bool:
+    return {"false": False, "off": False, "no": False, "0": False}[str(given).lower()]
+
+
+def _checked(settings: Settings) -> Settings:
+    if not 0 <= settings.port <= 65535:
+        raise BadConfig(f"setting http.port: {settings.port} is not a port (0 to 65535)")
+    if settings.max_jobs_per_context < 1:
+        raise BadConfig("setting contexts.max-jobs-per-context: a context needs at least one job slot")
+    if not settings.context_per_jvm:
+        raise BadConfig("setting contexts.context-per-jvm: only true is there yet")
+    return settings
