@@ -6,6 +6,7 @@ Times are timezone-aware UTC datetimes, truncated to milliseconds. Their row for
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -82,9 +83,15 @@ class ContextInfo:
     def after(self, event: ContextEvent, error: ErrorData | None = None) -> ContextInfo:
         """This context after `event`, by the state table; raises `IllegalTransition`."""
         state = next_context_state(self.state, event)
-        return replace(
-            self, state=state, error=error or self.error, end_time=utc_now() if state.is_final else None
-        )
+        return replace(self, state=state, error=error or self.error, end_time=utc_now() if state.is_final else None)
+
+
+@dataclass(frozen=True)
+class ContextOver:
+    """Why a context ended though nobody asked it to stop; `expected` for an ad-hoc context whose job is over."""
+
+    reason: str
+    expected: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,21 +115,13 @@ class JobInfo:
 
 
 @dataclass(frozen=True)
-class JobRequest:
-    """A job to start: what a caller asks for, once its binary is known.
-
-    `config` is the posted configuration (after HOCON resolution, as plain dicts and lists), stored as it is.
-    """
-
-    job_id: str
-    binary: BinaryInfo
-    class_path: str
-    config: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class JobReply:
     """A job as it stands, with its result as JSON text once FINISHED (None before, and if it was lost)."""
 
     job: JobInfo
     result_json: str | None = None
+
+    @property
+    def result(self) -> Any:
+        """The result as Python's own scalars, lists and dicts; None until FINISHED."""
+        return None if self.result_json is None else json.loads(self.result_json)

@@ -35,9 +35,7 @@ class JobService(Protocol):
     async def get_binary(self, app_name: str) -> BinaryInfo:
         """The latest version; raises `NoSuchBinary`."""
 
-    async def upload_binary(
-        self, app_name: str, binary_type: BinaryType, chunks: AsyncIterator[bytes]
-    ) -> BinaryInfo:
+    async def upload_binary(self, app_name: str, binary_type: BinaryType, chunks: AsyncIterator[bytes]) -> BinaryInfo:
         """A new version, durable when this returns; raises `BadBinary`, `TooLarge`, `StorageFailure`."""
 
     async def delete_binary(self, app_name: str) -> None:

@@ -32,11 +32,11 @@ def _data_home() -> Path:
 class Settings:
     host: str = _setting("http.host", "127.0.0.1", "address the HTTP server binds to")
     port: int = _setting("http.port", 8090, "port of the HTTP server; 0 picks a free one")
-    max_body_bytes: int = _setting(
-        "http.max-body-bytes", 30 * 2**20, "longest job config or context settings accepted"
-    )
+    max_body_bytes: int = _setting("http.max-body-bytes", 30 * 2**20, "longest job config or context settings accepted")
     data_dir: str = _setting(
-        "data-dir", "", "where history, binaries, results and logs live; empty: rayjobs/ in the user's data home"
+        "data-dir",
+        "",
+        "where history, binaries, results and logs live; empty: rayjobs/ in the user's data home",
     )
     ray_address: str = _setting(
         "ray.address", "", "the Ray cluster to join; empty: start one on this machine (RAY_ADDRESS counts too)"
@@ -47,9 +47,7 @@ class Settings:
     ray_dashboard_port: int = _setting(
         "ray.dashboard-port", 8265, "port of the Ray dashboard of a Ray started here; another free one if taken"
     )
-    ray_object_store_bytes: int = _setting(
-        "ray.object-store-bytes", 512 * 2**20, "object store of a Ray started here"
-    )
+    ray_object_store_bytes: int = _setting("ray.object-store-bytes", 512 * 2**20, "object store of a Ray started here")
     max_binary_bytes: int = _setting("binaries.max-bytes", 2 * 2**30, "largest binary accepted")
     context_per_jvm: bool = _setting(
         "contexts.context-per-jvm", True, "each context its own Spark application; false is not there yet"

@@ -1,0 +1,203 @@
+"""Ray, in one place: joining a cluster, our actors' names and options, spawning, finding, calling them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rayjobs.errors import ActorGone, RayJobsError
+from rayjobs.settings import Settings
+from rayjobs.spark import jvm
+
+NAMESPACE = "rayjobs"
+SUPERVISOR = "supervisor"
+STORE = "job-store"
+
+T = TypeVar("T")
+
+
+def context_actor_name(context_name: str) -> str:
+    """The name under which `ray.get_actor` finds a context."""
+    return f"context:{context_name}"
+
+
+def spark_namespace(context_id: str) -> str:
+    """The Ray namespace of a context's app master and executors, whose names RayDP fixes."""
+    return f"rayjobs-spark-{context_id}"
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """What Ray's processes must have in their environment for contexts to start in them; see `rayjobs env`."""
+    return jvm.java_environment(settings.jvm_options) | {"RAY_AUTH_MODE": "token"}
+
+
+def join(address: str) -> None:
+    """Make this process a driver on the cluster at `address`; raises ConnectionError if none answers."""
+    _use_token_if_there_is_one()
+    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
+
+
+def _use_token_if_there_is_one() -> None:
+    """Authenticate with `~/.ray/auth_token` at explicit addresses too.
+
+    Symptom: "Authentication token is missing or incorrect" though the token is there. Cause: Ray 2.60 turns token
+    authentication on by itself for the address `auto` only, and reads RAY_AUTH_MODE once, when it is imported.
+    RAY_AUTH_MODE in the environment still wins. Can go when ray.init does the same for every address; every test
+    on a real Ray fails without it.
+    """
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+def leave() -> None:
+    """End this process's part in the cluster; detached actors stay."""
+    ray.shutdown()
+
+
+def dashboard_url() -> str | None:
+    """Where Ray's dashboard is, None on a cluster without one."""
+    url = ray._private.worker._global_node.webui_url
+    return f"http://{url}" if url else None
+
+
+def node_id() -> str:
+    """The Ray node that this process is on."""
+    return ray.get_runtime_context().get_node_id()
+
+
+async def call(reply: Awaitable[T]) -> T:
+    """What an actor's method returned; raises our own error as itself, `ActorGone` for a dead actor."""
+    try:
+        return await reply
+    except RayTaskError as error:
+        raise _cause(error) from None
+    except RayActorError as error:
+        raise ActorGone(str(error)) from None
+
+
+def wait(reply: Any, timeout_s: float | None = None) -> Any:
+    """`call` for code without an event loop."""
+    try:
+        return ray.get(reply, timeout=timeout_s)
+    except RayTaskError as error:
+        raise _cause(error) from None
+    except RayActorError as error:
+        raise ActorGone(str(error)) from None
+
+
+def _cause(error: RayTaskError) -> Exception:
+    return error.cause if isinstance(error.cause, RayJobsError) else error
+
+
+async def find(name: str) -> ActorHandle:
+    """The actor of that name, looked up off the event loop, which the look-up would block; raises `ActorGone`."""
+    return await asyncio.get_running_loop().run_in_executor(None, find_now, name)
+
+
+def find_now(name: str) -> ActorHandle:
+    """`find` for code without an event loop."""
+    try:
+        return ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError:
+        raise ActorGone(f"no actor named {name} in the namespace {NAMESPACE}") from None
+
+
+def kill(handle: ActorHandle) -> None:
+    """End the actor's process at once, and for good; nothing happens to one that is gone."""
+    with contextlib.suppress(RayActorError, ValueError):
+        ray.kill(handle, no_restart=True)
+
+
+def ensure_store(settings: Settings) -> ActorHandle:
+    """The cluster's job store, started on this node (its data directory is here) unless there is one."""
+    from rayjobs.store.store import Store
+
+    return (
+        ray.remote(Store)
+        .options(
+            name=STORE,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+            scheduling_strategy=_on_node(node_id()),
+        )
+        .remote(str(settings.data_path), settings.inline_result_bytes)
+    )
+
+
+def ensure_supervisor(settings: Settings) -> ActorHandle:
+    """The cluster's supervisor, started on this node unless there is one."""
+    from rayjobs.supervisor import Supervisor
+
+    return (
+        ray.remote(Supervisor)
+        .options(
+            name=SUPERVISOR,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+            scheduling_strategy=_on_node(node_id()),
+        )
+        .remote(settings)
+    )
+
+
+def spawn_context(context_name: str, settings: Settings, *args: Any) -> ActorHandle:
+    """A new context's actor, which answers once Ray has placed it; its JVM starts with `initialise`."""
+    from rayjobs.context import Context
+
+    return (
+        ray.remote(Context)
+        .options(
+            name=context_actor_name(context_name),
+            namespace=NAMESPACE,
+            lifetime="detached",
+            num_cpus=0,
+            max_restarts=0,
+            runtime_env={"env_vars": _context_variables(settings)},
+        )
+        .remote(settings, *args)
+    )
+
+
+def spawn_runner(name: str, setup: Any) -> ActorHandle:
+    """A runner beside the context that calls this: same node, dies with it."""
+    from rayjobs.runner import Runner
+
+    return (
+        ray.remote(Runner)
+        .options(
+            name=name,
+            namespace=NAMESPACE,
+            num_cpus=0,
+            max_restarts=0,
+            max_concurrency=1,
+            scheduling_strategy=_on_node(node_id()),
+        )
+        .remote(setup)
+    )
+
+
+def _on_node(node: str) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+
+
+def _context_variables(settings: Settings) -> dict[str, str]:
+    """For clusters whose `ray start` lacked them; the executors' side still needs `rayjobs env` there."""
+    wanted = {"PYSPARK_PYTHON": sys.executable, "JDK_JAVA_OPTIONS": settings.jvm_options}
+    return {key: value for key, value in wanted.items() if os.environ.get(key) != value}

@@ -1,0 +1,105 @@
+"""A context's runners: who is ready for which binary, who is spare, who is busy."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ray.actor import ActorHandle
+
+from rayjobs import cluster
+from rayjobs.records import BinaryInfo
+
+
+@dataclass(eq=False)
+class RunnerSlot:
+    """One runner: its actor, the binary it took on (None while spare), the job classes it has loaded."""
+
+    name: str
+    handle: ActorHandle
+    binary: BinaryInfo | None = None
+    loaded: set[str] = field(default_factory=set)
+
+
+class RunnerPool:
+    """Runners come from `spawn` (by name); `fetch` gets a binary's content when this node lacks it.
+
+    A runner serves one binary for good: its interpreter is never shared with another one's modules. Idle runners
+    of a version that has a successor go when the successor first runs.
+    """
+
+    def __init__(
+        self,
+        context_name: str,
+        spares_wanted: int,
+        idle_limit: int,
+        spawn: Callable[[str], ActorHandle],
+        fetch: Callable[[BinaryInfo], Awaitable[bytes]],
+    ):
+        self._context_name = context_name
+        self._spares_wanted = spares_wanted
+        self._idle_limit = idle_limit
+        self._spawn = spawn
+        self._fetch = fetch
+        self._numbers = itertools.count(1)
+        self._spares: list[RunnerSlot] = []
+        self._idle: list[RunnerSlot] = []
+
+    async def take(self, binary: BinaryInfo) -> RunnerSlot:
+        """A runner that holds `binary`, the caller's until `give_back` or `discard`."""
+        for slot in reversed(self._idle):
+            if _key(slot.binary) == _key(binary):
+                self._idle.remove(slot)
+                return slot
+        self._drop_older(binary)
+        slot = self._spares.pop() if self._spares else self._new()
+        self.refill()
+        try:
+            await self._adopt(slot, binary)
+        except BaseException:
+            self.discard(slot)
+            raise
+        return slot
+
+    def give_back(self, slot: RunnerSlot) -> None:
+        """The runner waits for the next job of its binary; the one idle longest goes beyond the limit."""
+        self._idle.append(slot)
+        while len(self._idle) > self._idle_limit:
+            self.discard(self._idle.pop(0))
+
+    def discard(self, slot: RunnerSlot) -> None:
+        """End the runner's process at once, whatever it does."""
+        cluster.kill(slot.handle)
+
+    def refill(self) -> None:
+        """Start the spares that are wanted; returns at once, they attach by themselves."""
+        while len(self._spares) < self._spares_wanted:
+            self._spares.append(self._new())
+
+    def close(self) -> None:
+        """End all runners that have no job."""
+        for slot in self._spares + self._idle:
+            self.discard(slot)
+        self._spares.clear()
+        self._idle.clear()
+
+    def _new(self) -> RunnerSlot:
+        name = f"{self._context_name}/runner-{next(self._numbers)}"
+        return RunnerSlot(name, self._spawn(name))
+
+    async def _adopt(self, slot: RunnerSlot, binary: BinaryInfo) -> None:
+        if not await cluster.call(slot.handle.adopt.remote(binary, None)):
+            await cluster.call(slot.handle.adopt.remote(binary, await self._fetch(binary)))
+        slot.binary = binary
+
+    def _drop_older(self, binary: BinaryInfo) -> None:
+        for slot in [s for s in self._idle if s.binary and s.binary.app_name == binary.app_name]:
+            if slot.binary and slot.binary.upload_time < binary.upload_time:
+                self._idle.remove(slot)
+                self.discard(slot)
+
+
+def _key(binary: BinaryInfo | None) -> tuple[str, datetime] | None:
+    return (binary.app_name, binary.upload_time) if binary else None

@@ -1,0 +1,186 @@
+"""A context's Spark session on RayDP, started the fast way: directly on master `ray`, no RayDP master actor."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from py4j.protocol import Py4JError
+from pyspark import SparkConf
+from pyspark.sql import SparkSession
+
+from rayjobs.spark import jvm
+from rayjobs.spark.kinds import ContextKind, kind_of
+from rayjobs.spark.needs import needs_of
+
+_LOG4J = ("log4j2", "log4j2-default.properties", "log4j2.xml")
+"""RayDP's `versions`: the logging system, Spark's configuration of it, Ray's."""
+
+
+@dataclass(frozen=True)
+class RunningSpark:
+    """A session in this process, its driver JVM, and the gateway that runners attach to."""
+
+    session: SparkSession
+    driver: jvm.DriverJvm
+    runner_gateway: jvm.Gateway
+
+
+def start(
+    name: str,
+    settings: dict[str, Any],
+    folder: Path,
+    namespace: str,
+    jvm_options: str,
+    executor_jvm_options: str,
+    timeout_s: float,
+) -> RunningSpark:
+    """Start a driver JVM and a session with its executors in the Ray namespace `namespace`.
+
+    `folder` gets the driver's log, Spark's local files and, for Hive, the metastore. Blocks; raises `JvmExited`
+    or Spark's own error.
+    """
+    log_file = folder / "driver.log"
+    options = [*shlex.split(jvm_options), *_driver_options(settings), *_ray_options(namespace)]
+    driver = jvm.launch_driver(options, log_file, timeout_s)
+    try:
+        os.environ["PYSPARK_GATEWAY_PORT"] = str(driver.gateway.port)
+        os.environ["PYSPARK_GATEWAY_SECRET"] = driver.gateway.secret
+        conf = SparkConf(loadDefaults=False).setAll(
+            list(_spark_conf(name, settings, folder, executor_jvm_options).items())
+        )
+        session = SparkSession.builder.config(conf=conf).getOrCreate()
+        session.sparkContext.setLogLevel("WARN")
+        _publish(session)
+        return RunningSpark(session, driver, _open_runner_gateway(session))
+    except BaseException:
+        driver.process.kill()
+        raise
+
+
+def stop(running: RunningSpark, timeout_s: float) -> None:
+    """Stop Spark, then its JVM: `SparkContext.stop` alone leaves the JVM's Ray driver registered."""
+    try:
+        running.session.stop()
+    finally:
+        if running.driver.process.stdin:
+            running.driver.process.stdin.close()
+        try:
+            running.driver.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            running.driver.process.kill()
+
+
+def cancel_job(running: RunningSpark, job_id: str) -> None:
+    """End every Spark job that carries the tag `job_id`, its executors' tasks included."""
+    running.session.sparkContext._jsc.sc().cancelJobsWithTag(job_id)
+
+
+def wait_for_end(running: RunningSpark, period_s: float) -> str | None:
+    """Wait up to `period_s` for Spark's end, unasked for; what happened, or None while it lives. Blocks."""
+    try:
+        return f"its driver JVM ended with exit code {running.driver.process.wait(period_s)}"
+    except subprocess.TimeoutExpired:
+        return "its Spark application was stopped from outside" if _is_stopped(running) else None
+
+
+def _is_stopped(running: RunningSpark) -> bool:
+    """False too when the JVM does not answer: then its process has ended or will be seen to."""
+    try:
+        return bool(running.session.sparkContext._jsc.sc().isStopped())
+    except (Py4JError, OSError):
+        return False
+
+
+SESSION_PROPERTY = "rayjobs.session"
+"""The JVM system property that holds the context's session for runners."""
+
+
+def _publish(session: SparkSession) -> None:
+    session._jvm.System.getProperties().put(SESSION_PROPERTY, session._jsparkSession)
+
+
+def _open_runner_gateway(session: SparkSession) -> jvm.Gateway:
+    """A second Py4J server in the same JVM: loopback only, its own secret, one thread per runner's thread."""
+    server = session._jvm.org.apache.spark.api.python.Py4JServer(session.sparkContext._jsc.sc().conf())
+    server.start()
+    return jvm.Gateway(server.getListeningPort(), server.secret())
+
+
+def _spark_conf(name: str, settings: dict[str, Any], folder: Path, executor_jvm_options: str) -> dict[str, str]:
+    needs = needs_of(settings, os.cpu_count() or 1)
+    node_ip = ray.util.get_node_ip_address()
+    conf = {
+        "spark.master": "ray",
+        "spark.app.name": name,
+        "spark.driver.host": node_ip,
+        "spark.driver.bindAddress": node_ip,
+        "spark.ui.port": "0",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.executor.instances": str(needs.executors),
+        "spark.executor.cores": str(needs.cores),
+        "spark.executor.memory": needs.memory,
+        "spark.cores.max": str(needs.executors * needs.cores),
+        "spark.executor.extraJavaOptions": executor_jvm_options,
+        "spark.driver.extraClassPath": jvm.class_path(),
+        "spark.javaagent": str(jvm.raydp_agent()),
+        "spark.ray.log4j.factory.class": _LOG4J[0],
+        "spark.log4j.config.file.name": _LOG4J[1],
+        "spark.ray.log4j.config.file.name": _LOG4J[2],
+        "spark.scheduler.mode": "FAIR",
+        "spark.local.dir": str(folder / "local"),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.sql.shuffle.partitions": str(needs.executors * needs.cores * 2),
+    }
+    if kind_of(settings) is ContextKind.HIVE:
+        conf["spark.sql.catalogImplementation"] = "hive"
+        conf["spark.hadoop.javax.jdo.option.ConnectionURL"] = (
+            f"jdbc:derby:;databaseName={folder / 'metastore'};create=true"
+        )
+    return conf | own_spark_settings(settings)
+
+
+def own_spark_settings(settings: dict[str, Any]) -> dict[str, str]:
+    """What a context sets of Spark itself: its `spark.*` keys, and `passthrough.*` without that prefix."""
+    own = {key: value for key, value in settings.items() if key.startswith("spark.")}
+    own |= {key.removeprefix("passthrough."): v for key, v in settings.items() if key.startswith("passthrough.")}
+    return {key: _text(value) for key, value in own.items()}
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _driver_options(settings: dict[str, Any]) -> list[str]:
+    memory = settings.get("spark.driver.memory", settings.get("launcher.spark.driver.memory", "1g"))
+    return [f"-Xmx{memory}", *shlex.split(str(settings.get("spark.driver.extraJavaOptions", "")))]
+
+
+def _ray_options(namespace: str) -> list[str]:
+    """What lets the driver JVM join Ray as a driver of its own, in its own namespace.
+
+    RayDP names executors `raydp-executor-N`, so two applications in one namespace collide; RayDP's own master
+    actor would fix the namespace to its job's. Values as in `RayDPSparkMaster._generate_ray_configs` (1.6.5).
+    """
+    node = ray._private.worker._global_node
+    properties = {
+        "ray.run-mode": "CLUSTER",
+        "ray.node-ip": node.node_ip_address,
+        "ray.address": node.address,
+        "ray.logging.dir": node.get_logs_dir_path(),
+        "ray.session-dir": node.get_session_dir_path(),
+        "ray.raylet.node-manager-port": node.node_manager_port,
+        "ray.raylet.socket-name": node.raylet_socket_name,
+        "ray.raylet.config.num_workers_per_process_java": "1",
+        "ray.object-store.socket-name": node.plasma_store_socket_name,
+        "ray.logging.level": "WARN",
+        "ray.job.namespace": namespace,
+        "spark.ray.log4j.factory.class": _LOG4J[0],
+        "log4j2.configurationFile": _LOG4J[1],
+    }
+    return [f"-javaagent:{jvm.raydp_agent()}", *(f"-D{key}={value}" for key, value in properties.items())]

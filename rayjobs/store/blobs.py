@@ -1,0 +1,139 @@
+"""Files beside the DuckDB file: uploads, binaries by sha256, results too large for a row, logs.
+
+All functions block. A file appears under its final name complete or not at all: it is written in `uploads/`
+and moved. What cannot be read or written raises `OSError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rayjobs.errors import NoSuchBinary, NoSuchJob
+
+
+@dataclass
+class Upload:
+    """Content on its way in: `path` grows by chunks, `sha` and `size_bytes` with it."""
+
+    path: Path
+    sha: hashlib._Hash = field(default_factory=hashlib.sha256)
+    size_bytes: int = 0
+
+    def append(self, chunk: bytes) -> None:
+        with self.path.open("r+b") as file:  # not "ab": that would bring a removed upload back
+            file.seek(0, os.SEEK_END)
+            file.write(chunk)
+        self.sha.update(chunk)
+        self.size_bytes += len(chunk)
+
+    def sync(self) -> None:
+        _sync(self.path)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Blobs:
+    def __init__(self, folder: Path):
+        self._uploads, self._binaries, self._results, self._logs = (
+            folder / name for name in ("uploads", "binaries", "results", "logs")
+        )
+        for place in (self._uploads, self._binaries, self._results, self._logs):
+            place.mkdir(parents=True, exist_ok=True)
+
+    def remove_uploads(self) -> None:
+        """Remove what an earlier process left unfinished."""
+        for path in self._uploads.iterdir():
+            path.unlink()
+
+    def new_upload(self, upload_id: str) -> Upload:
+        upload = Upload(self._uploads / upload_id)
+        upload.path.touch(exist_ok=False)
+        return upload
+
+    def keep_binary(self, upload: Upload) -> None:
+        """Make a synced upload the content of its sha, durably. Does no harm twice."""
+        _move(upload.path, self._binaries / upload.sha.hexdigest())
+
+    def read_binary(self, sha256: str) -> bytes:
+        """Raises `NoSuchBinary`."""
+        try:
+            return (self._binaries / _safe_sha(sha256)).read_bytes()
+        except FileNotFoundError:
+            raise NoSuchBinary(f"no binary with the sha256 {sha256}") from None
+
+    def remove_binaries_except(self, sha256s: set[str]) -> None:
+        for path in self._binaries.iterdir():
+            if path.name not in sha256s:
+                path.unlink(missing_ok=True)
+
+    def draft_result(self, content: bytes) -> Path:
+        """A synced file to be kept, or removed, once its job's end is decided."""
+        return self._draft(content, sync=True)
+
+    def keep_result(self, job_id: str, draft: Path) -> None:
+        """Make a draft the job's result, durably. Does no harm twice."""
+        _move(draft, self._results / f"{safe_job_id(job_id)}.json")
+
+    def read_result(self, job_id: str) -> bytes | None:
+        """None if there is no such file."""
+        return _read(self._results / f"{safe_job_id(job_id)}.json")
+
+    def save_log(self, job_id: str, content: bytes) -> None:
+        """Replace the job's log. Not synced: a power cut may cost it, a killed process does not."""
+        path = self._logs / f"{safe_job_id(job_id)}.log"
+        os.replace(self._draft(content, sync=False), path)
+
+    def read_log(self, job_id: str) -> bytes:
+        """Empty if there is none."""
+        return _read(self._logs / f"{safe_job_id(job_id)}.log") or b""
+
+    def _draft(self, content: bytes, *, sync: bool) -> Path:
+        path = self._uploads / uuid.uuid4().hex
+        path.write_bytes(content)
+        if sync:
+            _sync(path)
+        return path
+
+
+def safe_job_id(job_id: str) -> str:
+    """`job_id`, fit to be a file's name; raises `NoSuchJob` for any other."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", job_id):
+        raise NoSuchJob(f"No such job ID {job_id}")
+    return job_id
+
+
+def _safe_sha(sha256: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise NoSuchBinary(f"no binary with the sha256 {sha256}")
+    return sha256
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a synced file, durably. A source that is gone was moved by an earlier try of the same write."""
+    try:
+        os.replace(source, target)
+    except FileNotFoundError:
+        if not target.exists():
+            raise
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,90 @@
+-- name: ping
+SELECT 1 AS pong;
+
+-- name: last_upload_time
+SELECT max(upload_time) AS upload_time FROM binaries WHERE app_name = $app_name;
+
+-- name: add_binary
+INSERT INTO binaries VALUES ($app_name, $binary_type, $upload_time, $sha256, $size_bytes);
+
+-- name: list_binaries
+SELECT * FROM binaries
+QUALIFY row_number() OVER (PARTITION BY app_name ORDER BY upload_time DESC) = 1
+ORDER BY app_name;
+
+-- name: get_binary
+SELECT * FROM binaries WHERE app_name = $app_name ORDER BY upload_time DESC LIMIT 1;
+
+-- name: job_ids_of_binary
+SELECT job_id FROM jobs WHERE app_name = $app_name AND NOT list_contains($final, state) ORDER BY start_time, rowid;
+
+-- name: delete_binary
+DELETE FROM binaries WHERE app_name = $app_name;
+
+-- name: contents_in_use
+SELECT sha256 FROM binaries
+UNION
+SELECT sha256 FROM jobs WHERE NOT list_contains($final, state);
+
+-- name: save_context
+INSERT INTO contexts VALUES (
+    $id, $name, $state, $start_time, $end_time, $settings, $is_adhoc, $application_id, $ui_url,
+    $error_message, $error_class, $error_stack
+)
+ON CONFLICT (id) DO UPDATE SET
+    name = excluded.name,
+    state = excluded.state,
+    start_time = excluded.start_time,
+    end_time = excluded.end_time,
+    settings = excluded.settings,
+    is_adhoc = excluded.is_adhoc,
+    application_id = excluded.application_id,
+    ui_url = excluded.ui_url,
+    error_message = excluded.error_message,
+    error_class = excluded.error_class,
+    error_stack = excluded.error_stack;
+
+-- name: get_context
+SELECT * FROM contexts WHERE id = $id;
+
+-- name: unfinished_contexts
+SELECT * FROM contexts WHERE NOT list_contains($final, state) ORDER BY start_time, rowid;
+
+-- name: has_job
+SELECT 1 AS known FROM jobs WHERE job_id = $job_id;
+
+-- name: create_job
+INSERT INTO jobs VALUES (
+    $job_id, $context_id, $context_name, $app_name, $binary_type, $upload_time, $sha256, $size_bytes,
+    $class_path, $state, $start_time, $end_time, $error_message, $error_class, $error_stack, $config
+);
+
+-- name: change_job
+UPDATE jobs SET
+    state = $state,
+    end_time = $end_time,
+    error_message = $error_message,
+    error_class = $error_class,
+    error_stack = $error_stack
+WHERE job_id = $job_id AND list_contains($leaving, state);
+
+-- name: add_result
+INSERT INTO job_results VALUES ($job_id, $result);
+
+-- name: get_job
+SELECT * EXCLUDE (config), (SELECT result FROM job_results WHERE job_id = $job_id) AS result
+FROM jobs WHERE job_id = $job_id;
+
+-- name: list_jobs
+SELECT * EXCLUDE (config) FROM jobs ORDER BY start_time DESC, rowid DESC LIMIT $limit;
+
+-- name: list_jobs_in_state
+SELECT * EXCLUDE (config) FROM jobs WHERE state = $state ORDER BY start_time DESC, rowid DESC LIMIT $limit;
+
+-- name: job_config
+SELECT config FROM jobs WHERE job_id = $job_id;
+
+-- name: jobs_of_context
+SELECT * EXCLUDE (config) FROM jobs
+WHERE context_id = $context_id AND list_contains($states, state)
+ORDER BY start_time, rowid;

@@ -1,0 +1,53 @@
+-- Times are UTC, without a zone of their own. States change by UPDATE: no index and no LIST may stand on a column
+-- that changes, or DuckDB turns the update into delete and insert and refuses two of them in one transaction.
+
+CREATE TABLE IF NOT EXISTS binaries (
+    app_name VARCHAR NOT NULL,
+    binary_type VARCHAR NOT NULL,
+    upload_time TIMESTAMP NOT NULL,
+    sha256 VARCHAR NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    PRIMARY KEY (app_name, upload_time)
+);
+
+CREATE TABLE IF NOT EXISTS contexts (
+    id VARCHAR PRIMARY KEY,
+    name VARCHAR NOT NULL,
+    state VARCHAR NOT NULL,
+    start_time TIMESTAMP NOT NULL,
+    end_time TIMESTAMP,
+    settings VARCHAR NOT NULL,
+    is_adhoc BOOLEAN NOT NULL,
+    application_id VARCHAR,
+    ui_url VARCHAR,
+    error_message VARCHAR,
+    error_class VARCHAR,
+    error_stack VARCHAR
+);
+
+-- A job keeps what it ran: its binary's columns outlive the binary.
+CREATE TABLE IF NOT EXISTS jobs (
+    job_id VARCHAR PRIMARY KEY,
+    context_id VARCHAR NOT NULL,
+    context_name VARCHAR NOT NULL,
+    app_name VARCHAR NOT NULL,
+    binary_type VARCHAR NOT NULL,
+    upload_time TIMESTAMP NOT NULL,
+    sha256 VARCHAR NOT NULL,
+    size_bytes BIGINT NOT NULL,
+    class_path VARCHAR NOT NULL,
+    state VARCHAR NOT NULL,
+    start_time TIMESTAMP NOT NULL,
+    end_time TIMESTAMP,
+    error_message VARCHAR,
+    error_class VARCHAR,
+    error_stack VARCHAR,
+    config VARCHAR NOT NULL
+);
+
+-- Insert-only, apart from `jobs`: an update there rewrites its columns at the next checkpoint.
+-- A FINISHED job without a row here has its result in a file.
+CREATE TABLE IF NOT EXISTS job_results (
+    job_id VARCHAR PRIMARY KEY,
+    result VARCHAR NOT NULL
+);

@@ -1,0 +1,338 @@
+"""The job store: what the service knows, in one DuckDB file and the files beside it.
+
+One process owns the file, through a `Store`. Every method is one transaction, durable when it returns. Writes
+of concurrent callers are committed together (`group.py`), in the order in which they came; reads go their own
+way and see every write that was acknowledged. Failures of the disk or of DuckDB are `StorageFailure`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from rayjobs.binaries import check_content
+from rayjobs.errors import (
+    BinaryInUse,
+    ErrorData,
+    JobExists,
+    NoSuchBinary,
+    NoSuchJob,
+    RayJobsError,
+    StorageFailure,
+)
+from rayjobs.records import BinaryInfo, BinaryType, ContextInfo, JobInfo, JobReply, utc_now
+from rayjobs.states import CONTEXT_FINAL, JOB_FINAL, ContextState, JobEvent, JobState, job_states_leading
+from rayjobs.store import rows, sql
+from rayjobs.store.blobs import Blobs, Upload, safe_job_id
+from rayjobs.store.group import GroupCommit, Operation, Outcome
+from rayjobs.store.uploads import Uploads
+
+T = TypeVar("T")
+
+FILE_THREADS = 4
+
+
+class Store:
+    def __init__(self, data_dir: str, inline_result_bytes: int):
+        """Open or create the store in `data_dir`; raises `StorageFailure`, also if another process has it."""
+        self._inline_result_bytes = inline_result_bytes
+        self._group = GroupCommit(self._commit)
+        self._reader_thread = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+        self._file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="store-files")
+        try:
+            self._blobs = Blobs(Path(data_dir))
+            self._uploads = Uploads(self._blobs, self._file_threads)
+            self._writer = _connect(Path(data_dir) / "rayjobs.duckdb")
+            self._reader = self._writer.cursor()
+            # Only now is the folder ours alone.
+            self._blobs.remove_uploads()
+            self._remove_unused_contents()
+        except (duckdb.Error, OSError) as error:
+            raise StorageFailure(f"can't open the job store in {data_dir}: {error}") from error
+
+    async def ping(self) -> None:
+        """Returns if the database answers."""
+        await self._read("ping")
+
+    async def close(self) -> None:
+        """Finish what waits, checkpoint and close the file. A second call does nothing."""
+        if not self._group.closed:
+            await self._group.close(last=self._checkpoint)
+            await _in(self._reader_thread, self._reader.close)
+            await asyncio.to_thread(self._writer.close)
+
+    # Binaries
+
+    async def begin_upload(self) -> str:
+        """The id of a new, empty upload."""
+        with _storage_failure("can't save binary"):
+            return await self._uploads.begin()
+
+    async def append_upload(self, upload_id: str, chunk: bytes) -> None:
+        """Add to an upload; chunks land in the order of the calls. A failure ends the upload."""
+        with _storage_failure("can't save binary"):
+            await self._uploads.append(upload_id, chunk)
+
+    async def finish_upload(self, upload_id: str, app_name: str, binary_type: BinaryType) -> BinaryInfo:
+        """Make the upload the app's latest version; raises `BadBinary`. The upload is over either way."""
+        with _storage_failure(f"can't save binary: {app_name}"):
+            async with self._uploads.taken(upload_id) as upload:
+                await _in(self._file_threads, check_content, upload.path, binary_type)
+                return await self._group.run(lambda: self._add_binary(upload, app_name, binary_type))
+
+    async def abort_upload(self, upload_id: str) -> None:
+        """Remove an upload; nothing happens if it is not there."""
+        with _storage_failure("can't remove an upload"):
+            await self._uploads.abort(upload_id)
+
+    async def list_binaries(self) -> list[BinaryInfo]:
+        """The latest version of each app, by name."""
+        return [rows.binary_of(row) for row in await self._read("list_binaries")]
+
+    async def get_binary(self, app_name: str) -> BinaryInfo:
+        """The latest version; raises `NoSuchBinary`."""
+        found = await self._read("get_binary", app_name=app_name)
+        if not found:
+            raise NoSuchBinary(f"appName {app_name} not found")
+        return rows.binary_of(found[0])
+
+    async def read_binary(self, sha256: str) -> bytes:
+        """A binary's content; raises `NoSuchBinary`."""
+        with _storage_failure("can't read binary"):
+            return await _in(self._file_threads, self._blobs.read_binary, sha256)
+
+    async def delete_binary(self, app_name: str) -> None:
+        """Delete all versions; raises `BinaryInUse`, `NoSuchBinary`. Ended jobs still tell what they ran."""
+        await self._group.run(lambda: self._delete_binary(app_name))
+        # A write of its own: files go once no row can come back. What fails here is done at the next start.
+        with contextlib.suppress(StorageFailure):
+            await self._group.run(self._remove_unused_contents)
+
+    # Contexts
+
+    async def save_context(self, info: ContextInfo) -> None:
+        """Insert or replace the context's row."""
+        await self._group.run(lambda: self._execute("save_context", **rows.row_of_context(info)))
+
+    async def get_context(self, context_id: str) -> ContextInfo | None:
+        found = await self._read("get_context", id=context_id)
+        return rows.context_of(found[0]) if found else None
+
+    async def unfinished_contexts(self) -> list[ContextInfo]:
+        """Those in states that are not final, oldest first."""
+        found = await self._read("unfinished_contexts", final=_values(CONTEXT_FINAL))
+        return [rows.context_of(row) for row in found]
+
+    # Jobs
+
+    async def create_job(self, info: JobInfo, config: dict[str, Any]) -> None:
+        """Insert a job with its posted configuration; raises `JobExists`."""
+        safe_job_id(info.job_id)
+        await self._group.run(lambda: self._create_job(info, config))
+
+    async def change_job(self, info: JobInfo, leaving: frozenset[JobState]) -> bool:
+        """Write the job's state, end and error if its state is one of `leaving`; False if it is not."""
+        return await self._group.run(lambda: self._change_job(info, leaving))
+
+    async def finish_job(self, info: JobInfo, result_json: str) -> bool:
+        """Write the result and FINISHED, if the job is RUNNING; False if it is not."""
+        content = result_json.encode()
+        if len(content) <= self._inline_result_bytes:
+            return await self._group.run(lambda: self._finish_job(info, result_json))
+        with _storage_failure(f"can't save the result of job {info.job_id}"):
+            draft = await _in(self._file_threads, self._blobs.draft_result, content)
+        return await self._group.run(lambda: self._finish_job(info, draft))
+
+    async def get_job(self, job_id: str) -> JobReply:
+        """Raises `NoSuchJob`."""
+        found = await self._read("get_job", job_id=job_id)
+        if not found:
+            raise NoSuchJob(f"No such job ID {job_id}")
+        job, result = rows.job_of(found[0]), found[0]["result"]
+        if job.state is JobState.FINISHED and result is None:
+            result = await self._result_in_file(job_id)
+        return JobReply(job, result)
+
+    async def list_jobs(self, limit: int, state: JobState | None) -> list[JobInfo]:
+        """At most `limit` jobs, of one state or of all, newest start first."""
+        if state is None:
+            found = await self._read("list_jobs", limit=limit)
+        else:
+            found = await self._read("list_jobs_in_state", limit=limit, state=state.value)
+        return [rows.job_of(row) for row in found]
+
+    async def job_config(self, job_id: str) -> dict[str, Any]:
+        """The posted configuration; raises `NoSuchJob`."""
+        found = await self._read("job_config", job_id=job_id)
+        if not found:
+            raise NoSuchJob(f"No such job ID {job_id}")
+        return json.loads(found[0]["config"])
+
+    async def unfinished_jobs(self, context_id: str) -> list[JobInfo]:
+        """The context's jobs in states that are not final, oldest first."""
+        unfinished = frozenset(JobState) - JOB_FINAL
+        found = await self._read("jobs_of_context", context_id=context_id, states=_values(unfinished))
+        return [rows.job_of(row) for row in found]
+
+    async def end_unfinished_jobs(self, context_id: str, error: ErrorData) -> list[str]:
+        """End what a lost context left, with `error`; returns the ids of those jobs."""
+        return await self._group.run(lambda: self._end_unfinished_jobs(context_id, error))
+
+    async def save_log(self, job_id: str, content: bytes) -> None:
+        """Replace the job's log; raises `NoSuchJob` for an id that no job can have."""
+        with _storage_failure(f"can't save the log of job {job_id}"):
+            await _in(self._file_threads, self._blobs.save_log, job_id, content)
+
+    async def read_log(self, job_id: str) -> bytes:
+        """The job's log, empty if there is none; raises `NoSuchJob` for an id that no job can have."""
+        with _storage_failure(f"can't read the log of job {job_id}"):
+            return await _in(self._file_threads, self._blobs.read_log, job_id)
+
+    # Operations run in the writer's thread, inside a batch's transaction. One that refuses with an error of
+    # ours does so before its first change, for the batch goes on; each may run again if its batch rolls back.
+
+    def _add_binary(self, upload: Upload, app_name: str, binary_type: BinaryType) -> BinaryInfo:
+        time = utc_now()
+        last = rows.utc(self._execute("last_upload_time", app_name=app_name)[0]["upload_time"])
+        if last and last >= time:
+            time = last + timedelta(milliseconds=1)
+        self._blobs.keep_binary(upload)
+        info = BinaryInfo(app_name, binary_type, time, upload.sha.hexdigest(), upload.size_bytes)
+        self._execute("add_binary", **rows.row_of_binary(info))
+        return info
+
+    def _delete_binary(self, app_name: str) -> None:
+        jobs = self._execute("job_ids_of_binary", app_name=app_name, final=_values(JOB_FINAL))
+        if jobs:
+            raise BinaryInUse(f"Binary is in use by job(s): {', '.join(row['job_id'] for row in jobs)}")
+        if not self._changed("delete_binary", app_name=app_name):
+            raise NoSuchBinary(f"can't find binary with name {app_name}")
+
+    def _remove_unused_contents(self) -> None:
+        used = self._execute("contents_in_use", final=_values(JOB_FINAL))
+        self._blobs.remove_binaries_except({row["sha256"] for row in used})
+
+    def _create_job(self, info: JobInfo, config: dict[str, Any]) -> None:
+        if self._execute("has_job", job_id=info.job_id):
+            raise JobExists(f"job {info.job_id} exists")
+        self._execute("create_job", **rows.row_of_job(info), config=json.dumps(config))
+
+    def _change_job(self, info: JobInfo, leaving: frozenset[JobState]) -> bool:
+        return self._changed("change_job", **rows.row_of_change(info), leaving=_values(leaving))
+
+    def _finish_job(self, info: JobInfo, result: str | Path) -> bool:
+        """`result` as text, or as the draft of a file."""
+        won = self._change_job(info, job_states_leading(JobEvent.SUCCEEDED))
+        if isinstance(result, str):
+            if won:
+                self._execute("add_result", job_id=info.job_id, result=result)
+        elif won:
+            self._blobs.keep_result(info.job_id, result)
+        else:
+            result.unlink(missing_ok=True)
+        return won
+
+    def _end_unfinished_jobs(self, context_id: str, error: ErrorData) -> list[str]:
+        leaving = job_states_leading(JobEvent.CONTEXT_LOST)
+        found = self._execute("jobs_of_context", context_id=context_id, states=_values(leaving))
+        ended = [rows.job_of(row).after(JobEvent.CONTEXT_LOST, error) for row in found]
+        for info in ended:
+            self._change_job(info, leaving)
+        return [info.job_id for info in ended]
+
+    # The database
+
+    def _commit(self, operations: list[Operation[Any]]) -> list[Outcome[Any]]:
+        """All in one transaction; if that fails as a whole, each in its own, so that only the guilty fails."""
+        try:
+            return self._transaction(operations)
+        except Exception as error:
+            if len(operations) == 1:
+                return [Outcome(error=_as_storage_failure(error))]
+            return [outcome for operation in operations for outcome in self._commit([operation])]
+
+    def _transaction(self, operations: list[Operation[Any]]) -> list[Outcome[Any]]:
+        self._writer.begin()
+        try:
+            outcomes = [_outcome(operation) for operation in operations]
+            self._writer.commit()
+        except Exception:
+            with contextlib.suppress(duckdb.Error):  # a failed commit has rolled back already
+                self._writer.rollback()
+            raise
+        return outcomes
+
+    def _execute(self, query: str, **values: rows.Value) -> list[rows.Row]:
+        return _fetch(self._writer, query, values)
+
+    def _changed(self, query: str, **values: rows.Value) -> bool:
+        """True if a statement that changes rows changed any. DuckDB answers those with a count."""
+        return self._execute(query, **values)[0]["Count"] > 0
+
+    async def _read(self, query: str, **values: rows.Value) -> list[rows.Row]:
+        if self._group.closed:
+            raise StorageFailure("the job store is closed")
+        with _storage_failure("can't read the job store"):
+            return await _in(self._reader_thread, _fetch, self._reader, query, values)
+
+    async def _result_in_file(self, job_id: str) -> str | None:
+        with _storage_failure(f"can't read the result of job {job_id}"):
+            content = await _in(self._file_threads, self._blobs.read_result, job_id)
+        return None if content is None else content.decode()
+
+    def _checkpoint(self) -> None:
+        with _storage_failure("can't checkpoint the job store"):
+            self._writer.execute("CHECKPOINT")
+
+
+def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    # One thread: the queries are small, a second thread only costs each of them its start (measured: a third).
+    connection = duckdb.connect(path, config={"threads": 1})
+    connection.execute(sql.SCHEMA)
+    return connection
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, query: str, values: rows.Row) -> list[rows.Row]:
+    found = connection.execute(sql.QUERIES[query], values)
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def _outcome(operation: Operation[T]) -> Outcome[T]:
+    try:
+        return Outcome(operation())
+    except RayJobsError as error:
+        return Outcome(error=error)
+
+
+def _as_storage_failure(error: Exception) -> StorageFailure:
+    failure = StorageFailure(f"the job store failed: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+@contextlib.contextmanager
+def _storage_failure(what: str) -> Iterator[None]:
+    """Raises what the disk, DuckDB or an earlier layer of ours failed with as `StorageFailure` of `what`."""
+    try:
+        yield
+    except StorageFailure as error:
+        raise StorageFailure(f"{what}: {error.message}") from error
+    except (duckdb.Error, OSError) as error:
+        raise StorageFailure(f"{what}: {error}") from error
+
+
+async def _in(thread: ThreadPoolExecutor, function: Callable[..., T], *args: object) -> T:
+    return await asyncio.get_running_loop().run_in_executor(thread, function, *args)
+
+
+def _values(states: frozenset[JobState] | frozenset[ContextState]) -> list[str]:
+    return sorted(states)

@@ -1,0 +1,5 @@
+"""The code beside it: tests replace the word FLAVOUR."""
+
+
+def taste(row):
+    return "FLAVOUR"

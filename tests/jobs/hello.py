@@ -1,0 +1,128 @@
+"""Small jobs that do one thing each."""
+
+import os
+import signal
+import sys
+import time
+
+from sparkjobserver.api import SparkJob, build_problems
+
+
+class Echo(SparkJob):
+    def validate(self, context, runtime, config):
+        return config
+
+    def run_job(self, context, runtime, data):
+        return data.get("value", None)
+
+
+class Greet(SparkJob):
+    """Refuses a config without a name; prints and logs what it does."""
+
+    def validate(self, context, runtime, config):
+        problems = [f"no {key}" for key in ("name", "greeting") if key not in config]
+        return build_problems(problems) if problems else config
+
+    def run_job(self, context, runtime, data):
+        print(f"greeting {data['name']}")
+        return f"{data['greeting']}, {data['name']}! from {runtime.jobId}"
+
+
+class _Plain:
+    def validate(self, context, runtime, config):
+        return config
+
+
+class Raise(_Plain):
+    def run_job(self, context, runtime, data):
+        raise LookupError("nothing there")
+
+
+class SparkRaise(_Plain):
+    def run_job(self, context, runtime, data):
+        return context.sql("select * from no_such_table").collect()
+
+
+class InvalidInValidate(_Plain):
+    def validate(self, context, runtime, config):
+        raise RuntimeError("cannot validate")
+
+    def run_job(self, context, runtime, data):
+        return None
+
+
+class Segfault(_Plain):
+    def run_job(self, context, runtime, data):
+        print("about to crash")
+        os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(30)
+
+
+class Exit(_Plain):
+    def run_job(self, context, runtime, data):
+        sys.exit(3)
+
+
+class NotJson(_Plain):
+    def run_job(self, context, runtime, data):
+        return {"thing": object()}
+
+
+class Spin(_Plain):
+    def run_job(self, context, runtime, data):
+        print("spinning")
+        while True:
+            pass
+
+
+class SpinInStage(_Plain):
+    """Stuck in tasks on the executors."""
+
+    def run_job(self, context, runtime, data):
+        print("in a stage")
+        return context.range(2).rdd.map(_spin).count()
+
+
+def _spin(row):
+    while True:
+        pass
+
+
+class Sleep(_Plain):
+    def run_job(self, context, runtime, data):
+        print("sleeping")
+        time.sleep(float(data["seconds"]))
+        return "slept"
+
+
+class StopSpark(_Plain):
+    def run_job(self, context, runtime, data):
+        context.stop()
+        return "stopped"
+
+
+class Frame(_Plain):
+    def run_job(self, context, runtime, data):
+        frame = context.createDataFrame([(1, "a"), (2, None)], ["n", "s"])
+        return {"spark": frame, "pandas": frame.toPandas()}
+
+
+class MakeView(_Plain):
+    def run_job(self, context, runtime, data):
+        context.range(int(data["rows"])).createOrReplaceTempView("shared_view")
+
+
+class CountView(_Plain):
+    def run_job(self, context, runtime, data):
+        return context.sql("select count(*) as n from shared_view").collect()[0]["n"]
+
+
+class KindOfContext(_Plain):
+    def run_job(self, context, runtime, data):
+        frame = context.sql("select 41 + 1") if hasattr(context, "sql") else None
+        number = frame.collect()[0][0] if frame is not None else context.parallelize(range(43)).max()
+        return [type(context).__name__, number]
+
+
+class NotAJob:
+    pass

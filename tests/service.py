@@ -1,0 +1,158 @@
+"""A real service for tests: `rayjobs serve` as a subprocess, on a Ray of its own and a free port."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+JOBS = Path(__file__).parent / "jobs"
+START_TIMEOUT_S = 120.0
+
+
+def eventually(what: Callable[[], Any], timeout_s: float = 20.0, why: str = "") -> Any:
+    """The first truthy value of `what`, asked again and again; fails with `why` after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = what()
+        if value:
+            return value
+        assert time.monotonic() < deadline, why or f"not within {timeout_s} s"
+        time.sleep(0.05)
+
+
+def zip_of(files: dict[str, str]) -> bytes:
+    """A binary: an archive of these files, by name."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return content.getvalue()
+
+
+@dataclass
+class Service:
+    """One `rayjobs serve`; `url` and `said` are those of its latest start."""
+
+    data_dir: Path
+    arguments: list[str] = field(default_factory=list)
+    process: subprocess.Popen[str] | None = None
+    url: str = ""
+    said: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Start it, and wait for its last line of start-up."""
+        log = (self.data_dir.parent / f"{self.data_dir.name}-serve.log").open("a")
+        command = [sys.executable, "-m", "rayjobs", "serve", "--port", "0", "--data-dir", str(self.data_dir)]
+        self.process = subprocess.Popen(
+            [*command, *self.arguments], stdout=subprocess.PIPE, stderr=log, text=True, env=self._environment()
+        )
+        log.close()
+        self.said = []
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.said.append(line.strip())
+            if "serving on " in line:
+                self.url = line.split("serving on ")[1].strip()
+                return
+        raise AssertionError(f"the service ended while starting: {self.said}, see {log.name}")
+
+    def kill(self) -> None:
+        """SIGKILL of the HTTP process alone."""
+        assert self.process
+        self.process.kill()
+        self._wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        assert self.process
+        self.process.send_signal(signal.SIGTERM)
+        return self._wait()
+
+    def _wait(self) -> int:
+        assert self.process and self.process.stdout
+        status = self.process.wait(timeout=150)
+        self.process.stdout.close()
+        return status
+
+    @property
+    def ray_address(self) -> str:
+        return next(line.split()[-1] for line in self.said if "Ray at " in line)
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=120)
+
+    def _environment(self) -> dict[str, str]:
+        """Ours, without a Java: the service must bring its own."""
+        path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "java").exists())
+        return {k: v for k, v in os.environ.items() if k != "JAVA_HOME"} | {"PATH": path}
+
+
+class Api:
+    """The calls that tests make most; each returns the HTTP response."""
+
+    def __init__(self, client: httpx.Client):
+        self.http = client
+
+    def upload(self, app: str, content: bytes, content_type: str = "application/zip") -> httpx.Response:
+        return self.http.post(f"/binaries/{app}", content=content, headers={"Content-Type": content_type})
+
+    def upload_jobs(self, app: str, *modules: str, **replacements: str) -> None:
+        """Upload modules of tests/jobs, with words replaced (to make versions)."""
+        files = {}
+        for module in modules:
+            text = (JOBS / f"{module}.py").read_text()
+            for word, replacement in replacements.items():
+                text = text.replace(word, replacement)
+            files[f"{module}.py"] = text
+        assert self.upload(app, zip_of(files)).status_code == 201
+
+    def start(self, app: str, class_path: str, context: str | None, config: str = "", **params: Any) -> httpx.Response:
+        query = {"appName": app, "classPath": class_path, **params}
+        if context:
+            query["context"] = context
+        return self.http.post("/jobs", params=query, content=config)
+
+    def run(self, app: str, class_path: str, context: str | None, config: str = "") -> Any:
+        """The result of a sync job that must succeed."""
+        reply = self.start(app, class_path, context, config, sync="true", timeout=100)
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["status"] == "FINISHED", reply.text
+        return reply.json()["result"]
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return self.http.get(f"/jobs/{job_id}").json()
+
+    def ended(self, job_id: str, timeout_s: float = 60.0) -> dict[str, Any]:
+        """The job's report once it is final."""
+        final = {"FINISHED", "ERROR", "KILLED"}
+        return eventually(lambda: (job := self.job(job_id))["status"] in final and job, timeout_s, f"{job_id} runs on")
+
+    def await_log(self, job_id: str, word: str) -> str:
+        """The job's log once it holds `word`: how a test knows that a job got to a place."""
+        return eventually(
+            lambda: word in (text := self.http.get(f"/jobs/{job_id}/log").text) and text, 60, f"no {word} in the log"
+        )
+
+
+def processes_with(word: str) -> list[psutil.Process]:
+    """Processes whose command line or environment names `word`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if word in " ".join(process.cmdline()) or word in " ".join(process.environ().values()):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
