@@ -94,8 +94,12 @@ class Service:
         return httpx.Client(base_url=self.url, timeout=120)
 
     def _environment(self) -> dict[str, str]:
-        """Ours, without a Java: the service must bring its own."""
-        path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "java").exists())
+        """Ours, with a Java on PATH that fails: the service must bring its own."""
+        broken = self.data_dir.parent / "broken-java" / "java"
+        broken.parent.mkdir(parents=True, exist_ok=True)
+        broken.write_text("#!/bin/sh\nexit 97\n")
+        broken.chmod(0o755)
+        path = f"{broken.parent}{os.pathsep}{os.environ['PATH']}"
         return {k: v for k, v in os.environ.items() if k != "JAVA_HOME"} | {"PATH": path}
 
 

@@ -69,7 +69,8 @@ async def test_the_content_type_says_what_an_upload_is(
 
 
 @pytest.mark.parametrize(
-    ("headers", "named"), [({"content-type": "application/json"}, "application/json"), ({}, "(no content type)")]
+    ("headers", "named"),
+    [({"content-type": "application/json"}, "application/json"), ({}, "(no content type)")],
 )
 async def test_another_content_type_is_415_and_the_message_lists_those_accepted(
     headers: dict[str, str], named: str, http: httpx.AsyncClient, fake: FakeService
@@ -85,7 +86,11 @@ async def test_another_content_type_is_415_and_the_message_lists_those_accepted(
 async def test_an_upload_that_is_no_archive_is_400(http: httpx.AsyncClient) -> None:
     reply = await http.post("/binaries/new", content=b"no zip", headers={"content-type": "application/zip"})
     assert reply.status_code == 400
-    assert reply.json() == {"status": "ERROR", "result": "Binary is not of the right format", "code": "bad-binary"}
+    assert reply.json() == {
+        "status": "ERROR",
+        "result": "Binary is not of the right format",
+        "code": "bad-binary",
+    }
 
 
 async def test_a_failing_store_is_500_storage_failure(http: httpx.AsyncClient, fake: FakeService) -> None:
@@ -110,7 +115,9 @@ async def test_a_binary_in_use_cannot_be_deleted(http: httpx.AsyncClient) -> Non
     assert reply.json()["code"] == "binary-in-use"
 
 
-async def test_jars_takes_any_zip_as_a_jar_and_lists_jars_alone(http: httpx.AsyncClient, fake: FakeService) -> None:
+async def test_jars_takes_any_zip_as_a_jar_and_lists_jars_alone(
+    http: httpx.AsyncClient, fake: FakeService
+) -> None:
     reply = await http.post("/jars/old", content=ZIP, headers={"content-type": "text/plain"})
     assert reply.status_code == 200
     assert reply.json() == {"status": "SUCCESS", "result": "Jar uploaded"}
@@ -133,7 +140,14 @@ async def test_jars_refuses_what_is_no_archive_in_its_own_words(
 
 @pytest.mark.parametrize(
     ("spelled", "name"),
-    [("a%2Fb", "a/b"), ("a%2fb", "a/b"), ("a+b", "a+b"), ("a%20b", "a b"), ("%C3%A9t%C3%A9", "été"), ("50%25", "50%")],
+    [
+        ("a%2Fb", "a/b"),
+        ("a%2fb", "a/b"),
+        ("a+b", "a+b"),
+        ("a%20b", "a b"),
+        ("%C3%A9t%C3%A9", "été"),
+        ("50%25", "50%"),
+    ],
 )
 async def test_names_are_decoded_after_the_path_is_split(
     spelled: str, name: str, http: httpx.AsyncClient, fake: FakeService

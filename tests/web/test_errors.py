@@ -87,7 +87,9 @@ async def test_without_an_exception_the_result_names_our_own_class(
     assert result == {"message": "no Java", "errorClass": "ContextInitError", "stack": ""}
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/jobsfoo", "/binaries/a/b", "/jobs/a/b", "/binaries//", "//jobs"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/jobsfoo", "/binaries/a/b", "/jobs/a/b", "/binaries//", "//jobs"]
+)
 async def test_an_unknown_path_is_404_no_such_route(path: str, http: httpx.AsyncClient) -> None:
     reply = await http.get(f"http://rayjobs{path}")
     message = "The requested resource could not be found."
