@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import platform
 import shlex
 import sys
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 
 from rayjobs import __version__, settings
 from rayjobs.errors import RayJobsError
+from rayjobs.supported import unsupported_here
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command; exits with 2 and one line on what cannot work, 1 on what went wrong."""
-    if reason := unsupported(sys.version_info[:2], sys.platform, platform.machine()):
+    if reason := unsupported_here():
         _exit(reason, 2)
     args = build_parser().parse_args(argv)
     try:
@@ -24,16 +24,8 @@ def main(argv: list[str] | None = None) -> None:
         _exit(error.message, 2)
     except (OSError, RuntimeError, TimeoutError) as error:
         _exit(str(error), 1)
-
-
-def unsupported(python: tuple[int, int], system: str, machine: str) -> str | None:
-    """Why rayjobs cannot work on such a Python or platform, in one line; None if it can."""
-    if not (3, 11) <= python < (3, 13):
-        found = ".".join(map(str, python))
-        return f"needs Python 3.11 or 3.12 (PySpark 3.5 and RayDP go no further); this is {found}"
-    if system not in ("linux", "darwin") or machine not in ("x86_64", "AMD64", "aarch64", "arm64"):
-        return f"needs Linux or macOS on x86-64 or ARM64 (so do Ray and RayDP); this is {system} on {machine}"
-    return None
+    except KeyboardInterrupt:
+        _exit("interrupted", 130)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -106,7 +106,9 @@ async def find(name: str) -> ActorHandle:
 
 
 def find_now(name: str) -> ActorHandle:
-    """`find` for code without an event loop."""
+    """`find` for code without an event loop. Asked for an actor without a cluster, Ray would start one."""
+    if not ray.is_initialized():
+        raise ActorGone("not on a Ray cluster")
     try:
         return ray.get_actor(name, namespace=NAMESPACE)
     except ValueError:

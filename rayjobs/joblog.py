@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import TextIOBase
@@ -12,7 +13,7 @@ from typing import TextIO
 
 
 class _Tee(TextIOBase):
-    """Writes to a stream and to a file that is opened at the first write."""
+    """Writes to a stream and to a file that is opened at the first write; all else, like `buffer`, is the stream's."""
 
     def __init__(self, stream: TextIO, file: _LogFile):
         self._stream = stream
@@ -35,23 +36,36 @@ class _Tee(TextIOBase):
     def encoding(self) -> str:
         return self._stream.encoding
 
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
 
 class _LogFile:
-    """Line-buffered, so that a reader sees what a job printed while it runs, and a crash loses no whole line."""
+    """Line-buffered, so that a reader sees what a job printed while it runs, and a crash loses no whole line.
+
+    Takes and drops what comes after `close`: a thread or a logging handler of a job may outlive it.
+    """
 
     def __init__(self, path: Path):
         self._path = path
         self._open: TextIO | None = None
+        self._closed = False
+        self._lock = threading.Lock()
 
     def write(self, text: str) -> None:
-        if self._open is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._open = self._path.open("a", buffering=1, encoding="utf-8", errors="replace")
-        self._open.write(text)
+        with self._lock:
+            if self._closed:
+                return
+            if self._open is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._open = self._path.open("a", buffering=1, encoding="utf-8", errors="replace")
+            self._open.write(text)
 
     def close(self) -> None:
-        if self._open is not None:
-            self._open.close()
+        with self._lock:
+            self._closed = True
+            if self._open is not None:
+                self._open.close()
 
 
 @contextmanager

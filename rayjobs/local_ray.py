@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -13,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -32,7 +34,10 @@ class RayNotStarted(RuntimeError):
 
 @dataclass(frozen=True)
 class LocalRay:
-    """What `ray.json` in the data directory says: enough to join this Ray again, and to end it."""
+    """What `ray.json` in the data directory says: enough to join this Ray again, and to end it.
+
+    `address` is empty while it starts.
+    """
 
     address: str
     pid: int
@@ -40,22 +45,57 @@ class LocalRay:
     temp_dir: str
 
 
+@contextlib.contextmanager
+def ownership(data_dir: Path) -> Iterator[bool]:
+    """True inside for the one process that may start, and takes down, the Ray of this data directory.
+
+    False while another one lives that has it; ownership ends with the process, however that ends.
+    """
+    with _lock_file(data_dir).open("a+") as file:
+        if _lock(file):
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield True
+        else:
+            yield False
+
+
+def owner(data_dir: Path) -> psutil.Process | None:
+    """The living process that has the ownership of this data directory's Ray."""
+    try:
+        with _lock_file(data_dir).open("r+") as file:
+            return None if _lock(file) else psutil.Process(int(file.read()))
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return None
+
+
 def find(data_dir: Path) -> LocalRay | None:
     """The Ray that was started for this data directory, if its process still lives."""
-    try:
-        ray = LocalRay(**json.loads(_record(data_dir).read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-    return ray if _process(ray) else None
+    ray = _recorded(data_dir)
+    return ray if ray and ray.address and _process(ray) else None
+
+
+def wait_for(data_dir: Path, progress: Callable[[str], None]) -> LocalRay:
+    """The Ray that this data directory's owner has started or is about to start; raises `RayNotStarted`."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while (ray := find(data_dir)) is None:
+        if time.monotonic() > deadline:
+            raise RayNotStarted(f"another rayjobs serve has {data_dir}, and no Ray runs for it")
+        progress("waiting for the Ray that another rayjobs serve starts")
+        time.sleep(0.2)
+    return ray
 
 
 def start(settings: Settings, progress: Callable[[str], None]) -> LocalRay:
     """Start Ray's head on this machine, in a session of its own; raises `RayNotStarted`.
 
     It binds to this machine's own address, asks callers for a token, and has a CPU budget, not a measure: a
-    second small context must be schedulable on a laptop.
+    second small context must be schedulable on a laptop. What a Ray of ours that was killed left is ended first.
     """
     ensure_token()
+    if left := _recorded(settings.data_path):
+        stop(left, settings.data_path)
     temp_dir = Path(tempfile.mkdtemp(prefix="rayjobs-ray-"))
     log_file = settings.data_path / "ray.log"
     with log_file.open("wb") as log:
@@ -67,23 +107,27 @@ def start(settings: Settings, progress: Callable[[str], None]) -> LocalRay:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    address = _await_address(process, temp_dir, log_file, progress)
-    ray = LocalRay(address, process.pid, psutil.Process(process.pid).create_time(), str(temp_dir))
-    _record(settings.data_path).write_text(json.dumps(asdict(ray)))
+    ray = LocalRay("", process.pid, psutil.Process(process.pid).create_time(), str(temp_dir))
+    _write_record(ray, settings.data_path)
+    try:
+        ray = replace(ray, address=_await_address(process, temp_dir, log_file, progress))
+    except BaseException:
+        stop(ray, settings.data_path)
+        raise
+    _write_record(ray, settings.data_path)
     return ray
 
 
 def stop(ray: LocalRay, data_dir: Path) -> None:
-    """End this Ray and all it runs, by its own process and session; returns when they are gone."""
-    process = _process(ray)
-    if process:
-        members = process.children(recursive=True)
+    """End this Ray and all it runs, by its own process, session and directory; returns when they are gone."""
+    members = _members(ray)
+    if process := _process(ray):
         process.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs([process, *members], timeout=STOP_TIMEOUT_S)
-        for left in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                left.kill()
-        psutil.wait_procs(alive, timeout=STOP_TIMEOUT_S)
+        _, members = psutil.wait_procs(members, timeout=STOP_TIMEOUT_S)
+    for left in members:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()
+    psutil.wait_procs(members, timeout=STOP_TIMEOUT_S)
     shutil.rmtree(ray.temp_dir, ignore_errors=True)
     _record(data_dir).unlink(missing_ok=True)
 
@@ -104,6 +148,48 @@ def _owner_only(path: str, flags: int) -> int:
 
 def _record(data_dir: Path) -> Path:
     return data_dir / "ray.json"
+
+
+def _recorded(data_dir: Path) -> LocalRay | None:
+    try:
+        return LocalRay(**json.loads(_record(data_dir).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write_record(ray: LocalRay, data_dir: Path) -> None:
+    """Whole or not at all: another server may be reading it."""
+    draft = data_dir / f"ray.json.{os.getpid()}"
+    draft.write_text(json.dumps(asdict(ray)))
+    os.replace(draft, _record(data_dir))
+
+
+def _lock_file(data_dir: Path) -> Path:
+    return data_dir / "serve.lock"
+
+
+def _lock(file: IO[str]) -> bool:
+    """Take the lock that goes with the file's process; False if another one has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _members(ray: LocalRay) -> list[psutil.Process]:
+    """Its process and all below it; and, once that is gone, who is of its session or names its directory."""
+    process = _process(ray)
+    if process:
+        return [process, *process.children(recursive=True)]
+    return [other for other in psutil.process_iter() if _belongs(other, ray)]
+
+
+def _belongs(process: psutil.Process, ray: LocalRay) -> bool:
+    try:
+        return os.getsid(process.pid) == ray.pid or ray.temp_dir in " ".join(process.cmdline())
+    except (psutil.Error, ProcessLookupError):
+        return False
 
 
 def _process(ray: LocalRay) -> psutil.Process | None:
@@ -143,7 +229,7 @@ def _command(settings: Settings, temp_dir: Path) -> list[str]:
 
 
 def _ray_variables() -> dict[str, str]:
-    """No worker per CPU of the budget at the first driver (seconds of a small machine), no wait for proxies at the end."""
+    """No worker per CPU of the budget at the first driver, which takes seconds; no wait for proxies at the end."""
     return {"RAY_prestart_worker_first_driver": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
 
 
@@ -171,9 +257,6 @@ def _await_address(
     while not (said.exists() and said.read_text().strip()):
         waited = time.monotonic() - begun
         if process.poll() is not None or waited > START_TIMEOUT_S:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            shutil.rmtree(temp_dir, ignore_errors=True)
             end = "\n".join(log_file.read_text(errors="replace").splitlines()[-15:])
             raise RayNotStarted(f"Ray did not start; the end of {log_file}:\n{end}")
         progress(f"starting Ray ({waited:.0f} s)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 from collections.abc import Callable
 
@@ -19,48 +20,63 @@ SHUTDOWN_TIMEOUT_S = 120.0
 
 
 def serve(settings: Settings, say: Callable[[str], None], progress: Callable[[str], None]) -> None:
-    """Serve HTTP until SIGINT or SIGTERM. A Ray that belongs to our data directory then goes down as well."""
-    with _http_socket(settings) as listener:
-        settings.data_path.mkdir(parents=True, exist_ok=True)
-        own = _join(settings, progress)
+    """Serve HTTP until SIGINT or SIGTERM; then a Ray that we own goes down, after its contexts.
+
+    We own the Ray of our data directory unless another server of that directory lives; one that the settings
+    name is never ours.
+    """
+    settings.data_path.mkdir(parents=True, exist_ok=True)
+    _unwind_on_sigterm()
+    with _http_socket(settings) as listener, local_ray.ownership(settings.data_path) as is_owner:
+        ray = _local_ray(settings, is_owner, progress)
         try:
-            progress("starting the supervisor and the job store")
-            cluster.wait(cluster.ensure_store(settings).ping.remote(), ACTOR_START_TIMEOUT_S)
-            cluster.wait(cluster.ensure_supervisor(settings).ready.remote(), ACTOR_START_TIMEOUT_S)
-            _announce(settings, listener, own, say)
+            _join(settings, ray, progress)
+            _announce(settings, listener, ray, say)
             _serve_http(settings, listener)
+        except KeyboardInterrupt:
+            pass
         finally:
-            if own:
+            if ray and is_owner:
                 say("stopping: contexts first, then Ray")
-                _end_service()
+                _take_down(ray, settings)
             cluster.leave()
-            if own:
-                local_ray.stop(own, settings.data_path)
-            say("stopped")
+        say("stopped")
 
 
 def stop(settings: Settings, say: Callable[[str], None]) -> None:
-    """End all contexts and our actors on the cluster, and a Ray that belongs to our data directory.
+    """End all contexts and our actors on the cluster; and the server and Ray of our data directory.
 
-    Raises ConnectionError if there is no cluster to be found.
+    Raises ConnectionError if there is no cluster at the address in the settings.
     """
-    own = None if settings.ray_address else local_ray.find(settings.data_path)
-    if not (own or settings.ray_address):
+    if settings.ray_address:
+        local_ray.ensure_token()
+        cluster.join(settings.ray_address)
+        _end_service()
+        cluster.leave()
+    elif server := local_ray.owner(settings.data_path):
+        server.send_signal(signal.SIGTERM)
+        server.wait(SHUTDOWN_TIMEOUT_S)
+    elif ray := local_ray.find(settings.data_path):
+        cluster.join(ray.address)
+        _take_down(ray, settings)
+    else:
         say(f"nothing runs for the data directory {settings.data_path}")
         return
-    local_ray.ensure_token()
-    cluster.join(own.address if own else settings.ray_address)
-    _end_service()
-    cluster.leave()
-    if own:
-        local_ray.stop(own, settings.data_path)
     say("stopped")
 
 
+def _unwind_on_sigterm() -> None:
+    """SIGTERM ends us like Ctrl-C, through every `finally`; Ray and uvicorn put handlers of their own in between."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def _http_socket(settings: Settings) -> socket.socket:
-    """Bound first of all, so that a taken port is an error at once, before anything was started."""
+    """Bound first of all, so that a taken port is an error at once, before anything was started.
+
+    Its protocol is named because asyncio sets TCP_NODELAY only where it is: 40 ms of each reply otherwise.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
@@ -72,33 +88,51 @@ def _http_socket(settings: Settings) -> socket.socket:
     return listener
 
 
-def _join(settings: Settings, progress: Callable[[str], None]) -> local_ray.LocalRay | None:
-    """Join the cluster the settings name, else the one of our data directory, started if need be: then ours."""
-    local_ray.ensure_token()
+def _local_ray(settings: Settings, is_owner: bool, progress: Callable[[str], None]) -> local_ray.LocalRay | None:
+    """The Ray of our data directory, started if need be; None if the settings name a cluster to join instead."""
     if settings.ray_address:
-        progress(f"joining Ray at {settings.ray_address}")
-        cluster.join(settings.ray_address)
         return None
-    own = local_ray.find(settings.data_path) or local_ray.start(settings, progress)
-    cluster.join(own.address)
-    return own
+    if not is_owner:
+        return local_ray.wait_for(settings.data_path, progress)
+    return local_ray.find(settings.data_path) or local_ray.start(settings, progress)
+
+
+def _join(settings: Settings, ray: local_ray.LocalRay | None, progress: Callable[[str], None]) -> None:
+    """Become a driver on the cluster, and make sure that it has our actors."""
+    local_ray.ensure_token()
+    address = ray.address if ray else settings.ray_address
+    progress(f"joining Ray at {address}")
+    cluster.join(address)
+    _unwind_on_sigterm()
+    progress("starting the supervisor and the job store")
+    cluster.wait(cluster.ensure_store(settings).ping.remote(), ACTOR_START_TIMEOUT_S)
+    cluster.wait(cluster.ensure_supervisor(settings).ready.remote(), ACTOR_START_TIMEOUT_S)
 
 
 def _announce(
-    settings: Settings, listener: socket.socket, own: local_ray.LocalRay | None, say: Callable[[str], None]
+    settings: Settings, listener: socket.socket, ray: local_ray.LocalRay | None, say: Callable[[str], None]
 ) -> None:
     say(f"data in {settings.data_path}")
-    if own:
-        say(f"Ray at {own.address}")
+    say(f"Ray at {ray.address if ray else settings.ray_address}")
     if url := cluster.dashboard_url():
         say(f"Ray dashboard on {url}")
-    say(f"serving on http://{settings.host}:{listener.getsockname()[1]}")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    say(f"serving on http://{host}:{listener.getsockname()[1]}")
 
 
 def _serve_http(settings: Settings, listener: socket.socket) -> None:
     app = create_app(ClusterService(settings.max_binary_bytes), settings)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _take_down(ray: local_ray.LocalRay, settings: Settings) -> None:
+    """End the service in order, then Ray; Ray also if that order fails or a second signal cuts it short."""
+    try:
+        _end_service()
+    finally:
+        cluster.leave()
+        local_ray.stop(ray, settings.data_path)
 
 
 def _end_service() -> None:

@@ -120,32 +120,34 @@ def load(
 ) -> Settings:
     """The settings in force. `overrides` are the command line's, by attribute; None values do not count.
 
+    Settings of contexts are by dotted path, as requests give them, however nested the source is.
     `file` None means `RAYJOBS_CONFIG`, else `rayjobs.conf` in the data directory if there is one.
     Raises `BadConfig` for an unknown key, a value of the wrong kind, or a file that cannot be read.
     """
-    in_file = _read_file(_file_of(file, environ))
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    in_file = _read_file(_file_of(file, given.get("data_dir") or environ.get("RAYJOBS_DATA_DIR", ""), environ))
     types = get_type_hints(Settings)
     values: dict[str, Any] = {}
     for info in setting_infos():
-        for source, given in ((info.key, in_file.pop(info.key, None)), (info.env, environ.get(info.env))):
-            if given is not None:
-                values[info.attribute] = _convert(source, given, types[info.attribute])
+        for source, value in ((info.key, in_file.pop(info.key, None)), (info.env, environ.get(info.env))):
+            if value is not None:
+                values[info.attribute] = _convert(source, value, types[info.attribute])
     if in_file:
         raise BadConfig(f"unknown setting {', '.join(sorted(in_file))}; `rayjobs settings` lists them all")
     if environ.get("RAY_ADDRESS"):
         values.setdefault("ray_address", environ["RAY_ADDRESS"])
-    values |= {name: value for name, value in (overrides or {}).items() if value is not None}
-    return _checked(Settings(**values))
+    values["context_settings"] = hocon.flatten(values.get("context_settings", {}))
+    return _checked(Settings(**values | given))
 
 
 def _env_name(key: str) -> str:
     return "RAYJOBS_" + key.upper().replace(".", "_").replace("-", "_")
 
 
-def _file_of(file: Path | None, environ: Mapping[str, str]) -> Path | None:
+def _file_of(file: Path | None, data_dir: str, environ: Mapping[str, str]) -> Path | None:
     if file or environ.get("RAYJOBS_CONFIG"):
         return Path(file or environ["RAYJOBS_CONFIG"])
-    usual = Settings(data_dir=environ.get("RAYJOBS_DATA_DIR", "")).data_path / "rayjobs.conf"
+    usual = Settings(data_dir=data_dir).data_path / "rayjobs.conf"
     return usual if usual.exists() else None
 
 
@@ -154,40 +156,43 @@ def _read_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        tree = hocon.parse(path.read_text())
+        tree = hocon.parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadConfig(f"cannot read the settings file {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise BadConfig(f"cannot read the settings file {path}: {error}") from None
     except BadConfig as error:
         raise BadConfig(f"{path}: {error.message}") from None
-    found: dict[str, Any] = {}
-    for key in (info.key for info in setting_infos() if isinstance(info.default, dict)):
-        branch, _, leaf = key.rpartition(".")
-        holder = tree.get(branch, {}) if branch else tree
-        if leaf in holder:
-            found[key] = holder.pop(leaf)
-    return found | hocon.flatten(tree)
+    return hocon.flatten(tree, whole={info.key for info in setting_infos() if isinstance(info.default, dict)})
+
+
+_BOOLEANS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+_KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def _convert(source: str, given: Any, kind: type) -> Any:
-    """`given`, from a file or the environment, as `kind`."""
+    """`given`, from a file or the environment, as `kind`; by way of its text, for which true is no number."""
     try:
         if kind is bool:
-            return {"true": True, "on": True, "yes": True, "1": True}.get(str(given).lower()) or _false(given)
+            return _BOOLEANS[str(given).lower()]
+        if kind is str and isinstance(given, (bool, list)):
+            raise ValueError
         if kind in (int, float, str):
-            return kind(given)
+            return kind(str(given))
         return given if isinstance(given, dict) else hocon.parse(str(given))
-    except (ValueError, TypeError, KeyError):
-        name = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "text")
-        raise BadConfig(f"setting {source}: expected {name}, found {given!r}") from None
-
-
-def _false(given: Any) -> bool:
-    return {"false": False, "off": False, "no": False, "0": False}[str(given).lower()]
+    except BadConfig as error:
+        raise BadConfig(f"setting {source}: {error.message}") from None
+    except (ValueError, KeyError):
+        raise BadConfig(f"setting {source}: expected {_KIND_NAMES[kind]}, found {given!r}") from None
 
 
 def _checked(settings: Settings) -> Settings:
-    if not 0 <= settings.port <= 65535:
-        raise BadConfig(f"setting http.port: {settings.port} is not a port (0 to 65535)")
+    for key, port in (("http.port", settings.port), ("ray.dashboard-port", settings.ray_dashboard_port)):
+        if not 0 <= port <= 65535:
+            raise BadConfig(f"setting {key}: {port} is not a port (0 to 65535)")
+    for info in setting_infos():
+        if isinstance(value := getattr(settings, info.attribute), (int, float)) and not value >= 0:
+            raise BadConfig(f"setting {info.key}: {value} is below 0")
     if settings.max_jobs_per_context < 1:
         raise BadConfig("setting contexts.max-jobs-per-context: a context needs at least one job slot")
     if not settings.context_per_jvm:

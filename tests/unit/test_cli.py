@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rayjobs import settings
-from rayjobs.cli import build_parser, main, unsupported
+from rayjobs.cli import build_parser, main
+from rayjobs.supported import unsupported
 
 
 @pytest.mark.parametrize(

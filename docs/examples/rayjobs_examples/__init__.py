@@ -1,0 +1,1 @@
+"""Jobs to learn from: `words.WordCount`, `pi.Pi`, `sql.Query`."""
