@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import ray
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rayjobs.errors import ActorGone, RayJobsError
@@ -77,27 +77,37 @@ def node_id() -> str:
 
 
 async def call(reply: Awaitable[T]) -> T:
-    """What an actor's method returned; raises our own error as itself, `ActorGone` for a dead actor."""
+    """What an actor's method returned; raises our own error as itself, `ActorGone` for an actor that cannot answer."""
     try:
         return await reply
-    except RayTaskError as error:
-        raise _cause(error) from None
-    except RayActorError as error:
-        raise ActorGone(str(error)) from None
+    except RayError as error:
+        raise _translated(error) from None
 
 
 def wait(reply: Any, timeout_s: float | None = None) -> Any:
     """`call` for code without an event loop."""
     try:
         return ray.get(reply, timeout=timeout_s)
-    except RayTaskError as error:
-        raise _cause(error) from None
-    except RayActorError as error:
-        raise ActorGone(str(error)) from None
+    except RayError as error:
+        raise _translated(error) from None
 
 
-def _cause(error: RayTaskError) -> Exception:
-    return error.cause if isinstance(error.cause, RayJobsError) else error
+def _translated(error: RayError) -> Exception:
+    """Ray says that an actor is gone in many ways: killed for memory, never placed, its environment not made, ..."""
+    if isinstance(error, RayTaskError):
+        return error.cause if isinstance(error.cause, RayJobsError) else error
+    if isinstance(error, TimeoutError):
+        return error
+    return ActorGone(str(error))
+
+
+async def answers(handle: ActorHandle, timeout_s: float) -> bool:
+    """Whether the actor still answers a ping: one whose connection broke may be alive."""
+    try:
+        await asyncio.wait_for(call(handle.ping.remote()), timeout_s)
+    except (ActorGone, TimeoutError):
+        return False
+    return True
 
 
 async def find(name: str) -> ActorHandle:
@@ -117,45 +127,46 @@ def find_now(name: str) -> ActorHandle:
 
 def kill(handle: ActorHandle) -> None:
     """End the actor's process at once, and for good; nothing happens to one that is gone."""
-    with contextlib.suppress(RayActorError, ValueError):
+    with contextlib.suppress(RayError, ValueError):
         ray.kill(handle, no_restart=True)
+
+
+async def end(name: str, handle: ActorHandle) -> None:
+    """Kill the actor and wait until its name is free again, which Ray does a moment later."""
+    kill(handle)
+    with contextlib.suppress(ActorGone):
+        while (await find(name))._actor_id == handle._actor_id:
+            await asyncio.sleep(0.01)
 
 
 def ensure_store(settings: Settings) -> ActorHandle:
     """The cluster's job store, started on this node (its data directory is here) unless there is one."""
     from rayjobs.store.store import Store
 
-    return (
-        ray.remote(Store)
-        .options(
-            name=STORE,
-            namespace=NAMESPACE,
-            lifetime="detached",
-            get_if_exists=True,
-            num_cpus=0,
-            max_restarts=-1,
-            scheduling_strategy=_on_node(node_id()),
-        )
-        .remote(str(settings.data_path), settings.inline_result_bytes)
-    )
+    return _ensure(Store, STORE).remote(str(settings.data_path), settings.inline_result_bytes)
 
 
 def ensure_supervisor(settings: Settings) -> ActorHandle:
     """The cluster's supervisor, started on this node unless there is one."""
     from rayjobs.supervisor import Supervisor
 
-    return (
-        ray.remote(Supervisor)
-        .options(
-            name=SUPERVISOR,
-            namespace=NAMESPACE,
-            lifetime="detached",
-            get_if_exists=True,
-            num_cpus=0,
-            max_restarts=-1,
-            scheduling_strategy=_on_node(node_id()),
-        )
-        .remote(settings)
+    return _ensure(Supervisor, SUPERVISOR).remote(settings)
+
+
+def _ensure(actor_class: type, name: str) -> Any:
+    """One of a kind on the cluster. Ray starts it again when it dies, and meanwhile holds the calls to it back.
+
+    A call that was under way is made again, so each method must bear that.
+    """
+    return ray.remote(actor_class).options(
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=-1,
+        scheduling_strategy=_on_node(node_id()),
     )
 
 

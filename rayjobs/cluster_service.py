@@ -11,7 +11,7 @@ from typing import Any
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
-from rayjobs.errors import ActorGone, NoRunningJob, NoSuchContext, NoSuchJob, TooLarge
+from rayjobs.errors import ActorGone, NoRunningJob, TooLarge
 from rayjobs.records import BinaryInfo, BinaryType, ContextInfo, JobInfo, JobReply
 from rayjobs.service import Submission
 from rayjobs.states import JobState
@@ -64,7 +64,6 @@ class ClusterService:
 
     async def start_job(self, submission: Submission) -> JobReply:
         if submission.context is None:
-            await self.get_binary(submission.app_name)
             return await self._ask(cluster.SUPERVISOR, "submit", submission)
         context = cluster.context_actor_name(submission.context)
         if context not in self._handles:
@@ -73,7 +72,7 @@ class ClusterService:
         try:
             return await self._ask(context, "submit", submission)
         except ActorGone:
-            return await self._reply_without_context(submission)
+            return await self._ask(cluster.SUPERVISOR, "job_after_loss", submission)
 
     async def get_job(self, job_id: str) -> JobReply:
         return await self._ask(cluster.STORE, "get_job", job_id)
@@ -93,41 +92,37 @@ class ClusterService:
 
     async def kill_job(self, job_id: str) -> JobInfo:
         job = (await self.get_job(job_id)).job
-        if job.state is JobState.ERROR:
-            return job
-        if job.state.is_final:
+        if not job.state.is_final:
+            with contextlib.suppress(ActorGone, NoRunningJob):
+                return await self._ask(cluster.context_actor_name(job.context_name), "kill_job", job_id)
+            job = await self._ended(job_id)
+        if job.state is not JobState.ERROR:
             raise NoRunningJob(f"No running job with ID {job_id}")
-        return await self._ask(cluster.context_actor_name(job.context_name), "kill_job", job_id)
+        return job
 
     async def check_health(self) -> None:
         await self._ask(cluster.SUPERVISOR, "ready")
         await self._ask(cluster.STORE, "ping")
 
-    async def _reply_without_context(self, submission: Submission) -> JobReply:
-        """Its context died or was deleted meanwhile: the job's record, if it got one, says what became of it.
-
-        The supervisor ends the jobs of a dead context; until it has, the job still reads as RUNNING.
-        """
+    async def _ended(self, job_id: str) -> JobInfo:
+        """A job that just ended, or whose context just died, once its end is stored, a moment later."""
         deadline = time.monotonic() + ORPHAN_TIMEOUT_S
-        try:
-            reply = await self.get_job(submission.job_id)
-            while not reply.job.state.is_final and time.monotonic() < deadline:
-                await asyncio.sleep(0.1)
-                reply = await self.get_job(submission.job_id)
-        except NoSuchJob:
-            raise NoSuchContext(f"context {submission.context} not found") from None
-        return reply
+        while not (job := (await self.get_job(job_id)).job).state.is_final and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        return job
 
     async def _ask(self, actor: str, verb: str, *args: Any) -> Any:
-        """Call a method of the actor of that name; its handle is kept, and dropped once the actor is gone."""
-        handle = self._handles.get(actor)
-        if handle is None:
-            handle = self._handles[actor] = await cluster.find(actor)
-        try:
-            return await cluster.call(getattr(handle, verb).remote(*args))
-        except ActorGone:
-            self._handles.pop(actor, None)
-            raise
+        """Call a method of the actor of that name. A handle that was kept may be of a predecessor: then once more."""
+        kept = self._handles.get(actor)
+        if kept:
+            with contextlib.suppress(ActorGone):
+                return await cluster.call(getattr(kept, verb).remote(*args))
+            if self._handles.get(actor) is kept:
+                del self._handles[actor]
+        handle = await cluster.find(actor)
+        reply = await cluster.call(getattr(handle, verb).remote(*args))
+        self._handles[actor] = handle
+        return reply
 
 
 async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

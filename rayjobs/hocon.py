@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Collection
 from importlib.util import module_from_spec
 from types import SimpleNamespace
@@ -22,13 +23,14 @@ _UNREADABLE = (ConfigException, ParseBaseException, RuntimeError, ValueError, Ty
 def parse(text: str) -> dict[str, Any]:
     """The object that `text` describes, substitutions resolved within it; `{}` for blank text.
 
-    Raises `BadConfig` with the parser's message. A posted text reads nothing of this machine: includes are refused,
+    Raises `BadConfig` with the parser's message, also for a number that JSON cannot hold, like 1e400. A posted text reads nothing of this machine: includes are refused,
     and the environment is no source of substitutions.
     """
     if not text.strip():
         return {}
     try:
         found = _read(text)
+        json.dumps(found, allow_nan=False)
     except _UNREADABLE as error:
         raise BadConfig(f"Cannot parse config: {error}") from None
     if not isinstance(found, dict):
@@ -44,7 +46,8 @@ def _read(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=str, object_pairs_hook=_object)
     except ValueError:
-        return plain(_PARSER.parse(text))
+        with _ONE_PARSER:
+            return plain(_PARSER.parse(text))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -85,6 +88,8 @@ def _refuse_include() -> None:
 
 
 _PARSER = _parser_of_its_own()
+_ONE_PARSER = threading.Lock()
+"""pyhocon changes defaults of the whole pyparsing module while it parses."""
 
 
 def plain(value: Any) -> Any:

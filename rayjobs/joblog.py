@@ -11,6 +11,8 @@ from io import TextIOBase
 from pathlib import Path
 from typing import TextIO
 
+READ_LIMIT_BYTES = 16 * 2**20
+
 
 class _Tee(TextIOBase):
     """Writes to a stream and to a file that is opened at the first write; all else, like `buffer`, is the stream's."""
@@ -50,7 +52,7 @@ class _LogFile:
         self._path = path
         self._open: TextIO | None = None
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def write(self, text: str) -> None:
         with self._lock:
@@ -86,3 +88,12 @@ def job_output(path: Path) -> Iterator[None]:
         root.setLevel(level)
         root.removeHandler(handler)
         file.close()
+
+
+def read(path: Path) -> bytes:
+    """What a job wrote so far, of a very long log the end; empty if it wrote nothing."""
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - READ_LIMIT_BYTES))
+        return file.read()

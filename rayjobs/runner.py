@@ -83,34 +83,35 @@ class Runner:
         self._setup = setup
         self._session = attach.attach(setup.gateway)
         self._context = attach.context_object(self._session, kind_of(setup.context_settings))
-        self._jobs: dict[str, Any] = {}
+        self._classes: dict[str, type] = {}
+        self._job: Any = None
         self._data: Any = None
 
     def ready(self) -> int:
         """The process id, once the runner is attached to its context's JVM."""
         return os.getpid()
 
-    def adopt(self, binary: BinaryInfo, content: bytes | None) -> bool:
-        """Make the binary's modules importable here and in this runner's UDFs, for good.
+    def adopt(self, binary: BinaryInfo, content: bytes | None) -> int | None:
+        """Make the binary's modules importable here and in this runner's UDFs, for good; the process id.
 
-        `content` None tries what an earlier runner of this node left; False asks for a call with the content.
+        `content` None tries what an earlier runner of this node left; None asks for a call with the content.
         """
         package = self._setup.packages / binary.file_name
         if not package.exists():
             if content is None:
-                return False
+                return None
             package = binaries.materialise(content, binary, self._setup.packages)
         sys.path.insert(0, str(binaries.unpack(package)))
         attach.ship_package(self._session, package, binary.sha256)
-        return True
+        return os.getpid()
 
     def load(self, class_path: str) -> None:
-        """Import and construct the job class; raises `NoSuchClass`, `JobLoadingFailed`, `InvalidJobType`."""
-        if class_path not in self._jobs:
-            self._jobs[class_path] = _construct(class_path)
+        """Import the job class; raises `NoSuchClass`, `JobLoadingFailed`, `InvalidJobType`."""
+        if class_path not in self._classes:
+            self._classes[class_path] = _job_class(class_path)
 
     def validate(self, task: Task) -> Valid | Refused | Failed:
-        """The job's own check of its config; what it returns is kept as the data of `run`."""
+        """The job's own check of its config; the job, an object of its own, and its data are kept for `run`."""
         return self._in_job(task, self._validate)
 
     def run(self, task: Task) -> Done | Failed:
@@ -119,15 +120,16 @@ class Runner:
 
     def _validate(self, task: Task) -> Valid | Refused:
         config = hocon.tree_of(task.config)
-        data = self._jobs[task.class_path].validate(self._context, self._environment(task), config)
-        if isinstance(data, list) and data and all(_is_problem(item) for item in data):
-            return Refused([str(item.problem) for item in data])
+        self._job = self._classes[task.class_path]()
+        data = self._job.validate(self._context, self._environment(task), config)
+        if isinstance(data, list) and data and _is_problem(data[0]):
+            return Refused([str(getattr(item, "problem", item)) for item in data])
         self._data = data
         return Valid()
 
     def _run(self, task: Task) -> Done:
-        data, self._data = self._data, None
-        value = self._jobs[task.class_path].run_job(self._context, self._environment(task), data)
+        job, data, self._job, self._data = self._job, self._data, None, None
+        value = job.run_job(self._context, self._environment(task), data)
         return Done(results.to_json(value))
 
     def _environment(self, task: Task) -> JobEnvironment:
@@ -139,35 +141,31 @@ class Runner:
         A job's `sys.exit()` must not end the actor, hence BaseException.
         """
         with job_output(self._setup.log_file(task.job_id)):
-            attach.begin_job(self._session, task.job_id, task.class_path)
             try:
-                return step(task)
+                with attach.marked_as(self._session, task.job_id, task.class_path):
+                    return step(task)
             except BaseException as error:
                 logging.getLogger(task.class_path).error("job %s failed", task.job_id, exc_info=error)
                 return Failed(error_of(error))
-            finally:
-                attach.end_job(self._session, task.job_id)
 
 
-def _construct(class_path: str) -> Any:
+def _job_class(class_path: str) -> type:
     module_name, _, class_name = class_path.rpartition(".")
     try:
-        job = getattr(_import(module_name, class_path), class_name)()
+        found = getattr(_import(module_name, class_path), class_name, None)
     except (NoSuchClass, JobLoadingFailed):
         raise
-    except AttributeError as error:
-        if getattr(error, "name", None) == class_name:
-            raise _no_such_class(class_path) from None
-        raise _loading_failed(error) from None
     except BaseException as error:
         raise _loading_failed(error) from None
-    if not all(callable(getattr(job, name, None)) for name in ("validate", "run_job")):
+    if found is None:
+        raise _no_such_class(class_path)
+    if not isinstance(found, type) or not all(callable(getattr(found, m, None)) for m in ("validate", "run_job")):
         raise InvalidJobType("Invalid job type for this context")
-    return job
+    return found
 
 
 def _import(module_name: str, class_path: str) -> Any:
-    """The module; one that is missing is `NoSuchClass`, one whose own imports fail is `JobLoadingFailed`."""
+    """The module; `NoSuchClass` if it is missing, whatever it raises if its own imports fail."""
     if not module_name:
         raise _no_such_class(class_path)
     importlib.invalidate_caches()
@@ -184,7 +182,7 @@ def _no_such_class(class_path: str) -> NoSuchClass:
 
 
 def _loading_failed(error: BaseException) -> JobLoadingFailed:
-    return JobLoadingFailed(f"loading the job's class raised {error!r}", error_of(error))
+    return JobLoadingFailed(f"importing the job's module raised {error!r}", error_of(error))
 
 
 def _is_problem(item: object) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +12,7 @@ from datetime import datetime
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
+from rayjobs.errors import ActorGone
 from rayjobs.records import BinaryInfo
 
 
@@ -20,7 +23,16 @@ class RunnerSlot:
     name: str
     handle: ActorHandle
     binary: BinaryInfo | None = None
+    pid: int | None = None
     loaded: set[str] = field(default_factory=set)
+
+    def is_alive(self) -> bool:
+        """Whether its process, which is on this node, is there; costs a microsecond, where a call costs half a job."""
+        try:
+            os.kill(self.pid or 0, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 class RunnerPool:
@@ -46,27 +58,27 @@ class RunnerPool:
         self._numbers = itertools.count(1)
         self._spares: list[RunnerSlot] = []
         self._idle: list[RunnerSlot] = []
+        self._closed = False
 
     async def take(self, binary: BinaryInfo) -> RunnerSlot:
-        """A runner that holds `binary`, the caller's until `give_back` or `discard`."""
-        for slot in reversed(self._idle):
-            if _key(slot.binary) == _key(binary):
-                self._idle.remove(slot)
+        """A runner that holds `binary`, the caller's until `give_back` or `discard`; those that died are left out."""
+        while slot := self._take_idle(binary):
+            if slot.is_alive():
                 return slot
         self._drop_older(binary)
-        slot = self._spares.pop() if self._spares else self._new()
-        self.refill()
+        spare = self._spares.pop(0) if self._spares else None
         try:
-            await self._adopt(slot, binary)
-        except BaseException:
-            self.discard(slot)
-            raise
-        return slot
+            with contextlib.suppress(ActorGone):
+                if spare:
+                    return await self._adopted(spare, binary)
+            return await self._adopted(self._new(), binary)
+        finally:
+            self.refill()
 
     def give_back(self, slot: RunnerSlot) -> None:
         """The runner waits for the next job of its binary; the one idle longest goes beyond the limit."""
         self._idle.append(slot)
-        while len(self._idle) > self._idle_limit:
+        while len(self._idle) > (0 if self._closed else self._idle_limit):
             self.discard(self._idle.pop(0))
 
     def discard(self, slot: RunnerSlot) -> None:
@@ -75,11 +87,12 @@ class RunnerPool:
 
     def refill(self) -> None:
         """Start the spares that are wanted; returns at once, they attach by themselves."""
-        while len(self._spares) < self._spares_wanted:
+        while len(self._spares) < self._spares_wanted and not self._closed:
             self._spares.append(self._new())
 
     def close(self) -> None:
-        """End all runners that have no job."""
+        """End all runners that have no job, and start no more."""
+        self._closed = True
         for slot in self._spares + self._idle:
             self.discard(slot)
         self._spares.clear()
@@ -89,10 +102,23 @@ class RunnerPool:
         name = f"{self._context_name}/runner-{next(self._numbers)}"
         return RunnerSlot(name, self._spawn(name))
 
-    async def _adopt(self, slot: RunnerSlot, binary: BinaryInfo) -> None:
-        if not await cluster.call(slot.handle.adopt.remote(binary, None)):
-            await cluster.call(slot.handle.adopt.remote(binary, await self._fetch(binary)))
+    def _take_idle(self, binary: BinaryInfo) -> RunnerSlot | None:
+        for slot in reversed(self._idle):
+            if _key(slot.binary) == _key(binary):
+                self._idle.remove(slot)
+                return slot
+        return None
+
+    async def _adopted(self, slot: RunnerSlot, binary: BinaryInfo) -> RunnerSlot:
+        try:
+            slot.pid = await cluster.call(slot.handle.adopt.remote(binary, None))
+            if slot.pid is None:
+                slot.pid = await cluster.call(slot.handle.adopt.remote(binary, await self._fetch(binary)))
+        except BaseException:
+            self.discard(slot)
+            raise
         slot.binary = binary
+        return slot
 
     def _drop_older(self, binary: BinaryInfo) -> None:
         for slot in [s for s in self._idle if s.binary and s.binary.app_name == binary.app_name]:

@@ -61,6 +61,7 @@ class Settings:
     context_deletion_timeout_s: float = _setting(
         "contexts.deletion-timeout-s", 15.0, "a DELETE answers 202 when the stop takes longer"
     )
+    context_kill_after_s: float = _setting("contexts.kill-after-s", 60.0, "a stop that takes longer is ended by force")
     context_settings: dict[str, Any] = _setting(
         "contexts.context-settings",
         {},
@@ -81,6 +82,9 @@ class Settings:
     )
     sync_timeout_s: float = _setting(
         "jobs.sync-timeout-s", 10.0, "how long a sync job is waited for when the request has no timeout"
+    )
+    job_load_timeout_s: float = _setting(
+        "jobs.load-timeout-s", 120.0, "a job whose module takes longer to import is refused"
     )
     job_defaults: dict[str, Any] = _setting("job-defaults", {}, "configuration that lies under every job's own")
     inline_result_bytes: int = _setting(

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import os
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray.actor import ActorHandle
 
-from rayjobs import cluster, hocon
+from rayjobs import cluster, context_settings
 from rayjobs.errors import (
     ActorGone,
     BadContextName,
@@ -21,6 +21,7 @@ from rayjobs.errors import (
     ContextStopping,
     ErrorData,
     NoSuchContext,
+    NoSuchJob,
     RayJobsError,
     error_data_of,
 )
@@ -33,19 +34,27 @@ from rayjobs.states import ContextEvent, ContextState
 
 log = logging.getLogger(__name__)
 
+PING_TIMEOUT_S = 5.0
+RETRY_S = 1.0
+ORPHAN_TIMEOUT_S = 10.0
+
 
 @dataclass(eq=False)
 class LiveContext:
-    """A context that is not final: its record as stored, its actor, and the tasks that attend it."""
+    """A context that is not final: its record as stored, its actor, and the tasks that attend it.
+
+    `lock` is held from the choice of a next state until it is stored.
+    """
 
     info: ContextInfo
     handle: ActorHandle | None = None
     watch: asyncio.Task[None] | None = None
     stop: asyncio.Task[None] | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Supervisor:
-    """A plain class, made a detached async actor in `cluster.py`.
+    """A plain class, made a detached async actor in `cluster.py`; to be made inside a running event loop.
 
     Every row of a context is written on this actor's word, before anyone is told of the new state.
     """
@@ -53,11 +62,11 @@ class Supervisor:
     def __init__(self, settings: Settings):
         self._settings = settings
         self._live: dict[str, LiveContext] = {}
-        self._recovery: asyncio.Task[None] | None = None
+        self._recovery = asyncio.get_running_loop().create_task(self._recover(), name="recover")
 
     async def ready(self) -> None:
         """Returns once the contexts of an earlier life are found again."""
-        if self._recovery is None:
+        if self._recovery.done() and self._recovery.exception():
             self._recovery = asyncio.create_task(self._recover(), name="recover")
         await asyncio.shield(self._recovery)
 
@@ -82,51 +91,57 @@ class Supervisor:
             raise BadContextName("context name must start with letters")
         return await self._create(name, settings or {}, is_adhoc=False)
 
-    async def create_adhoc_context(self, class_path: str, settings: dict[str, Any]) -> ContextInfo:
-        """A running context for one job, named `<uuid>-<class path>`; it stops when that job is over."""
-        await self.ready()
-        return await self._create(f"{uuid.uuid4()}-{class_path}", settings, is_adhoc=True)
-
     async def stop_context(self, name: str) -> bool:
         """True once stopped, False if that takes longer than `contexts.deletion-timeout-s` and goes on.
 
         A context that is still starting is stopped too. Raises `NoSuchContext`, `ContextDeleteError`.
         """
         await self.ready()
-        live = self._find(name, f"context {name} not found")
-        self._begin_stop(live)
-        done, _ = await asyncio.wait({live.stop}, timeout=self._settings.context_deletion_timeout_s)
-        for task in done:
-            task.result()
+        stop = self._begin_stop(self._find(name, f"context {name} not found"))
+        done, _ = await asyncio.wait({stop}, timeout=self._settings.context_deletion_timeout_s)
+        if done and (failure := stop.exception()):
+            raise ContextDeleteError(f"context {name} is not stopped: {failure}") from None
         return bool(done)
 
     async def submit(self, submission: Submission) -> JobReply:
-        """Run a job by name of its context, or in an ad-hoc one; for callers without a context's handle."""
+        """Run a job by name of its context, or in an ad-hoc one; for callers without a context's handle.
+
+        The same job id again joins the job that there is. Raises what `JobService.start_job` does.
+        """
         await self.ready()
-        if submission.context is None:
-            wanted = (submission.config.get("spark") or {}).get("context-settings") or {}
-            info = await self.create_adhoc_context(submission.class_path, hocon.flatten(wanted))
-            submission = replace(submission, context=info.name)
-        handle = self._find(str(submission.context), f"context {submission.context} not found").handle
-        if handle is None:
-            raise NoSuchContext(f"context {submission.context} is still starting")
-        return await cluster.call(handle.submit.remote(submission))
+        store = await cluster.find(cluster.STORE)
+        await cluster.call(store.get_binary.remote(submission.app_name))
+        live = await self._context_for(submission)
+        try:
+            return await cluster.call(live.handle.submit.remote(submission))
+        except ActorGone:
+            return await self.job_after_loss(submission)
 
     async def require_running(self, name: str) -> None:
         """Raises `NoSuchContext` or `ContextStopping` for a context that takes no jobs."""
         await self.ready()
-        state = self._find(name, f"context {name} not found").info.state
-        if state is ContextState.STOPPING:
-            raise ContextStopping("Context stop in progress")
-        if state is not ContextState.RUNNING:
-            raise NoSuchContext(f"context {name} not found: it is still starting")
+        self._find_running(name)
+
+    async def job_after_loss(self, submission: Submission) -> JobReply:
+        """What became of a job whose context died or was deleted under it; raises `NoSuchContext` if it never was.
+
+        Its jobs are ended when a context is buried, which may be a moment away.
+        """
+        store = await cluster.find(cluster.STORE)
+        deadline = asyncio.get_running_loop().time() + ORPHAN_TIMEOUT_S
+        try:
+            reply = await cluster.call(store.get_job.remote(submission.job_id))
+            while not reply.job.state.is_final and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(0.05)
+                reply = await cluster.call(store.get_job.remote(submission.job_id))
+        except NoSuchJob:
+            raise NoSuchContext(f"context {submission.context} not found") from None
+        return reply
 
     async def shutdown(self) -> None:
         """Stop every context, and return when all are final."""
         await self.ready()
-        for live in list(self._live.values()):
-            self._begin_stop(live)
-        stops = [live.stop for live in self._live.values() if live.stop]
+        stops = [self._begin_stop(live) for live in list(self._live.values())]
         for failure in await asyncio.gather(*stops, return_exceptions=True):
             if failure:
                 log.error("a context did not stop: %s", failure)
@@ -137,6 +152,23 @@ class Supervisor:
         except KeyError:
             raise NoSuchContext(message) from None
 
+    def _find_running(self, name: str) -> LiveContext:
+        live = self._find(name, f"context {name} not found")
+        if live.info.state is ContextState.STOPPING:
+            raise ContextStopping("Context stop in progress")
+        if live.info.state is not ContextState.RUNNING:
+            raise NoSuchContext(f"context {name} not found: it is still starting")
+        return live
+
+    async def _context_for(self, submission: Submission) -> LiveContext:
+        """The context a job names, or the ad-hoc one that is made for it, called `<job id>-<class path>`."""
+        if submission.context is not None:
+            return self._find_running(submission.context)
+        name = f"{submission.job_id}-{submission.class_path}"
+        if name not in self._live:
+            await self._create(name, context_settings.posted(submission.config), is_adhoc=True)
+        return self._find_running(name)
+
     async def _create(self, name: str, settings: dict[str, Any], is_adhoc: bool) -> ContextInfo:
         if name in self._live:
             raise ContextExists(f"context {name} exists")
@@ -146,18 +178,23 @@ class Supervisor:
         info = ContextInfo(str(uuid.uuid4()), name, ContextState.STARTED, utc_now(), effective, is_adhoc)
         live = self._live[name] = LiveContext(info)
         try:
-            await self._save(live, info)
+            async with live.lock:
+                await self._save(live, info)
             await self._start(live)
-        except RayJobsError as error:
+        except Exception as error:
             if live.stop is None:
-                await self._bury(live, ContextEvent.INIT_FAILED, error_data_of(error))
-                raise
+                failure = _init_error(name, error)
+                await self._bury(live, ContextEvent.INIT_FAILED, error_data_of(failure))
+                raise failure from None
         if live.stop:
+            await asyncio.wait({live.stop})
             raise ContextInitError(f"context {name} was stopped while it started")
         return live.info
 
     async def _start(self, live: LiveContext) -> None:
         """From STARTED to RUNNING; a DELETE meanwhile wins, and its stop clears up."""
+        if live.stop:
+            return
         live.handle = cluster.spawn_context(live.info.name, self._settings, live.info)
         limit_s = self._settings.context_creation_timeout_s
         try:
@@ -166,59 +203,78 @@ class Supervisor:
             raise ContextInitError(f"context {live.info.name} was not up within {limit_s:g} s") from None
         except ActorGone as error:
             raise ContextInitError(f"the process of context {live.info.name} died: {error.message}") from None
-        if live.stop is None:
-            running = replace(live.info, application_id=facts.application_id, ui_url=facts.ui_url)
-            await self._save(live, running.after(ContextEvent.INITIALISED))
-            self._attend(live)
+        async with live.lock:
+            if live.stop is None:
+                running = replace(live.info, application_id=facts.application_id, ui_url=facts.ui_url)
+                await self._save(live, running.after(ContextEvent.INITIALISED))
+                self._attend(live)
 
     def _attend(self, live: LiveContext) -> None:
         live.watch = asyncio.create_task(self._watch(live), name=f"watch-{live.info.name}")
 
     async def _watch(self, live: LiveContext) -> None:
         """Wait for an end that nobody asked for: an ad-hoc job over, Spark or the process gone."""
-        assert live.handle is not None
-        try:
-            over = await cluster.call(live.handle.lifetime.remote())
-        except ActorGone as error:
-            over = ContextOver(f"its process died: {error.message}")
-        if live.info.state is not ContextState.RUNNING or live.stop:
+        over = await self._await_end(live)
+        if live.stop:
             return
         if over.expected:
             self._begin_stop(live)
         else:
-            await self._bury(live, ContextEvent.DIED, _terminated(live.info, over.reason))
+            await self._bury_at_last(live, ContextEvent.DIED, _terminated(live.info, over.reason))
 
-    def _begin_stop(self, live: LiveContext) -> None:
-        """STOPPING, and one task that sees the stop through, however many ask for it."""
-        if live.stop is None:
+    async def _await_end(self, live: LiveContext) -> ContextOver:
+        """An actor whose connection broke is asked again before it counts as dead."""
+        while True:
+            try:
+                return await cluster.call(live.handle.lifetime.remote())
+            except ActorGone as error:
+                if not await cluster.answers(live.handle, PING_TIMEOUT_S):
+                    return ContextOver(f"its process died: {error.message}")
+
+    def _begin_stop(self, live: LiveContext) -> asyncio.Task[None]:
+        """One task that sees the stop through, however many ask for it; a new one if the last could not."""
+        if live.stop is None or (live.stop.done() and not live.info.state.is_final):
             live.stop = asyncio.create_task(self._stop(live), name=f"stop-{live.info.name}")
+        return live.stop
 
     async def _stop(self, live: LiveContext) -> None:
-        await self._save(live, live.info.after(ContextEvent.STOP_REQUESTED))
-        try:
-            if live.handle:
-                await cluster.call(live.handle.shutdown.remote())
-        except ActorGone:
-            log.info("context %s was gone before it was asked to stop", live.info.name)
-        except Exception as error:
-            await self._bury(live, ContextEvent.STOPPED, None)
-            raise ContextDeleteError(f"context {live.info.name} was ended by force: {error}") from None
+        """STOPPING, Spark and the actor ended, FINISHED; a context that hangs is ended by force."""
+        async with live.lock:
+            was_started = live.info.state is not ContextState.STARTED
+            if live.info.state.is_final:
+                return
+            if live.info.state is not ContextState.STOPPING:
+                await self._save(live, live.info.after(ContextEvent.STOP_REQUESTED))
+        if live.handle and was_started:
+            try:
+                shutdown = cluster.call(live.handle.shutdown.remote())
+                await asyncio.wait_for(shutdown, self._settings.context_kill_after_s)
+            except Exception as error:
+                log.warning("context %s is ended by force: %r", live.info.name, error)
         await self._bury(live, ContextEvent.STOPPED, None)
 
     async def _bury(self, live: LiveContext, event: ContextEvent, error: ErrorData | None) -> None:
-        """The final state of a context: its actor gone, its jobs ended, its record stored, its name free."""
-        if live.info.state.is_final:
-            return
-        if live.handle:
-            cluster.kill(live.handle)
-        final = live.info.after(event, error)
-        await self._end_jobs(final, error or _terminated(final, "it was stopped"))
-        await self._save(live, final)
-        self._live.pop(final.name, None)
+        """The final state of a context: its actor gone, its record and its jobs' ends stored, its name free."""
+        async with live.lock:
+            if live.info.state.is_final:
+                return
+            if live.handle:
+                await cluster.end(cluster.context_actor_name(live.info.name), live.handle)
+            final = live.info.after(event, error)
+            store = await cluster.find(cluster.STORE)
+            await cluster.call(store.end_context.remote(final, error or _terminated(final, "it was stopped")))
+            live.info = final
+            if self._live.get(final.name) is live:
+                del self._live[final.name]
 
-    async def _end_jobs(self, info: ContextInfo, error: ErrorData) -> None:
-        store = await cluster.find(cluster.STORE)
-        await cluster.call(store.end_unfinished_jobs.remote(info.id, error))
+    async def _bury_at_last(self, live: LiveContext, event: ContextEvent, error: ErrorData) -> None:
+        """`_bury`, tried again while the store cannot write: nobody else will do it."""
+        while not live.info.state.is_final:
+            try:
+                await self._bury(live, event, error)
+            except RayJobsError as failure:
+                log.error("the end of context %s is not stored: %s", live.info.name, failure)
+                await asyncio.sleep(RETRY_S)
 
     async def _save(self, live: LiveContext, info: ContextInfo) -> None:
         store = await cluster.find(cluster.STORE)
@@ -228,23 +284,39 @@ class Supervisor:
     async def _recover(self) -> None:
         """After a restart: contexts whose actor answers go on; the others are ERROR, and so are their jobs."""
         store = await cluster.find(cluster.STORE)
-        for info in await cluster.call(store.unfinished_contexts.remote()):
-            live = self._live[info.name] = LiveContext(info)
-            if not await self._reconnect(live):
-                lost = ErrorData("Reconnect failed after a restart of the service", "ContextLost", "")
-                await self._bury(live, ContextEvent.LOST, lost)
+        unfinished = await cluster.call(store.unfinished_contexts.remote())
+        self._live = {info.name: LiveContext(info) for info in unfinished}
+        await asyncio.gather(*(self._recover_one(live) for live in list(self._live.values())))
+        await cluster.call(store.end_orphans.remote(_LOST))
+
+    async def _recover_one(self, live: LiveContext) -> None:
+        """A RUNNING context is attended again, one that was STOPPING is stopped; one half started is lost."""
+        if not await self._reconnect(live) or live.info.state is ContextState.STARTED:
+            await self._bury_at_last(live, ContextEvent.LOST, _LOST)
+        elif live.info.state is ContextState.STOPPING:
+            self._begin_stop(live)
+        else:
+            self._attend(live)
 
     async def _reconnect(self, live: LiveContext) -> bool:
-        """A RUNNING context is attended again, one that was STOPPING is stopped; one half started is lost."""
+        """Find the context's actor, if it lives and is the one that this record is of."""
         try:
-            live.handle = await cluster.find(cluster.context_actor_name(live.info.name))
-            alive = (await cluster.call(live.handle.ping.remote())).id == live.info.id
-        except ActorGone:
+            handle = await cluster.find(cluster.context_actor_name(live.info.name))
+            pinged = await asyncio.wait_for(cluster.call(handle.ping.remote()), PING_TIMEOUT_S)
+        except (ActorGone, TimeoutError):
             return False
-        if alive and live.info.state is ContextState.RUNNING:
-            self._attend(live)
-            return True
-        return False
+        if pinged.id == live.info.id:
+            live.handle = handle
+        return live.handle is not None
+
+
+_LOST = ErrorData("Reconnect failed after a restart of the service", "ContextLost", "")
+
+
+def _init_error(name: str, error: Exception) -> RayJobsError:
+    if isinstance(error, RayJobsError):
+        return error
+    return ContextInitError(f"context {name} did not start: {error!r}")
 
 
 def _terminated(info: ContextInfo, reason: str) -> ErrorData:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pyspark import SparkConf, SparkContext
+from pyspark import SparkConf, SparkContext, inheritable_thread_target
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import HiveContext, SparkSession, SQLContext
 
@@ -56,16 +59,41 @@ def ship_package(session: SparkSession, package: Path, sha256: str) -> None:
     session.sparkContext.addPyFile(str(package))
 
 
-def begin_job(session: SparkSession, job_id: str, class_path: str) -> None:
-    """Mark this thread's Spark work as the job's: its tag is what a kill cancels, its text what Spark's UI shows."""
+@contextmanager
+def marked_as(session: SparkSession, job_id: str, class_path: str) -> Iterator[None]:
+    """Mark the Spark work of this thread, and of threads started by it, as the job's.
+
+    Its tag is what a kill cancels, its text what Spark's UI shows.
+    """
     context = session.sparkContext
     context.addJobTag(job_id)
     context.setInterruptOnCancel(True)
     context.setJobDescription(f"{class_path} {job_id}")
     session._jvm.org.apache.spark.sql.SparkSession.setActiveSession(session._jsparkSession)
+    try:
+        with _inherited_by_threads():
+            yield
+    finally:
+        context.removeJobTag(job_id)
+        context.setLocalProperty("spark.job.description", None)
 
 
-def end_job(session: SparkSession, job_id: str) -> None:
-    """Undo `begin_job`."""
-    session.sparkContext.removeJobTag(job_id)
-    session.sparkContext.setLocalProperty("spark.job.description", None)
+@contextmanager
+def _inherited_by_threads() -> Iterator[None]:
+    """Threads started inside have Spark's local properties of the thread that starts them.
+
+    Symptom: the Spark work of a job's own threads outlives a kill. Cause: PySpark (3.5) pins each Python thread to a
+    JVM thread of its own, and only threads made by its `InheritableThread` get their starter's job tags. Fails
+    without it: `test_a_kill_reaches_the_spark_work_of_a_jobs_own_threads`.
+    """
+    start = threading.Thread.start
+
+    def start_inheriting(thread: threading.Thread) -> None:
+        thread.run = inheritable_thread_target(thread.run)  # type: ignore[method-assign]
+        start(thread)
+
+    threading.Thread.start = start_inheriting  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start  # type: ignore[method-assign]

@@ -81,16 +81,19 @@ def cancel_job(running: RunningSpark, job_id: str) -> None:
     running.session.sparkContext._jsc.sc().cancelJobsWithTag(job_id)
 
 
-def wait_for_end(running: RunningSpark, period_s: float) -> str | None:
-    """Wait up to `period_s` for Spark's end, unasked for; what happened, or None while it lives. Blocks."""
-    try:
-        return f"its driver JVM ended with exit code {running.driver.process.wait(period_s)}"
-    except subprocess.TimeoutExpired:
-        return "its Spark application was stopped from outside" if _is_stopped(running) else None
+def application_of(running: RunningSpark) -> tuple[str, str | None]:
+    """The id of the Spark application, and the address of its UI if it has one."""
+    context = running.session.sparkContext
+    return context.applicationId, context.uiWebUrl
 
 
-def _is_stopped(running: RunningSpark) -> bool:
-    """False too when the JVM does not answer: then its process has ended or will be seen to."""
+def wait_for_exit(running: RunningSpark) -> str:
+    """Blocks until the driver JVM ends; how it did."""
+    return f"its driver JVM ended with exit code {running.driver.process.wait()}"
+
+
+def is_stopped(running: RunningSpark) -> bool:
+    """Whether Spark was stopped though its JVM lives. False too if that does not answer: it has ended then."""
     try:
         return bool(running.session.sparkContext._jsc.sc().isStopped())
     except (Py4JError, OSError):

@@ -50,8 +50,11 @@ SELECT * FROM contexts WHERE id = $id;
 -- name: unfinished_contexts
 SELECT * FROM contexts WHERE NOT list_contains($final, state) ORDER BY start_time, rowid;
 
--- name: has_job
-SELECT 1 AS known FROM jobs WHERE job_id = $job_id;
+-- name: job_origin
+SELECT context_id, start_time FROM jobs WHERE job_id = $job_id;
+
+-- name: is_context_over
+SELECT 1 AS known FROM contexts WHERE id = $id AND list_contains($final, state);
 
 -- name: create_job
 INSERT INTO jobs VALUES (
@@ -68,8 +71,12 @@ UPDATE jobs SET
     error_stack = $error_stack
 WHERE job_id = $job_id AND list_contains($leaving, state);
 
+-- name: is_job_so
+SELECT 1 AS known FROM jobs
+WHERE job_id = $job_id AND state = $state AND end_time IS NOT DISTINCT FROM $end_time::TIMESTAMP;
+
 -- name: add_result
-INSERT INTO job_results VALUES ($job_id, $result);
+INSERT INTO job_results VALUES ($job_id, $result) ON CONFLICT DO NOTHING;
 
 -- name: get_job
 SELECT * EXCLUDE (config), (SELECT result FROM job_results WHERE job_id = $job_id) AS result
@@ -88,3 +95,9 @@ SELECT config FROM jobs WHERE job_id = $job_id;
 SELECT * EXCLUDE (config) FROM jobs
 WHERE context_id = $context_id AND list_contains($states, state)
 ORDER BY start_time, rowid;
+
+-- name: orphaned_jobs
+SELECT jobs.* EXCLUDE (config) FROM jobs
+WHERE list_contains($states, state)
+  AND NOT EXISTS (SELECT 1 FROM contexts WHERE id = context_id AND NOT list_contains($final, contexts.state))
+ORDER BY jobs.start_time, jobs.rowid;

@@ -80,12 +80,11 @@ def row_of_job(info: JobInfo) -> Row:
 
 def row_of_change(info: JobInfo) -> Row:
     """What a change of a job's state writes, and the job's id."""
-    return {
-        "job_id": info.job_id,
-        "state": info.state.value,
-        "end_time": _zoneless(info.end_time),
-        **_row_of_error(info.error),
-    }
+    return {**row_of_state(info), **_row_of_error(info.error)}
+
+
+def row_of_state(info: JobInfo) -> Row:
+    return {"job_id": info.job_id, "state": info.state.value, "end_time": _zoneless(info.end_time)}
 
 
 def job_of(row: Row) -> JobInfo:

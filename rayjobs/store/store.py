@@ -21,6 +21,7 @@ import duckdb
 from rayjobs.binaries import check_content
 from rayjobs.errors import (
     BinaryInUse,
+    ContextStopping,
     ErrorData,
     JobExists,
     NoSuchBinary,
@@ -120,7 +121,14 @@ class Store:
 
     async def save_context(self, info: ContextInfo) -> None:
         """Insert or replace the context's row."""
-        await self._group.run(lambda: self._execute("save_context", **rows.row_of_context(info)))
+        await self._group.run(lambda: self._save_context(info))
+
+    async def end_context(self, info: ContextInfo, error: ErrorData) -> list[str]:
+        """Write a context's final state and end the jobs it leaves, with `error`, at once; the ids of those jobs.
+
+        From then on it takes no new job and no change of one.
+        """
+        return await self._group.run(lambda: self._end_context(info, error))
 
     async def get_context(self, context_id: str) -> ContextInfo | None:
         found = await self._read("get_context", id=context_id)
@@ -134,16 +142,22 @@ class Store:
     # Jobs
 
     async def create_job(self, info: JobInfo, config: dict[str, Any]) -> None:
-        """Insert a job with its posted configuration; raises `JobExists`."""
+        """Insert a job with its posted configuration; the same one again changes nothing.
+
+        Raises `JobExists`; `ContextStopping` if its context has ended.
+        """
         safe_job_id(info.job_id)
         await self._group.run(lambda: self._create_job(info, config))
 
     async def change_job(self, info: JobInfo, leaving: frozenset[JobState]) -> bool:
-        """Write the job's state, end and error if its state is one of `leaving`; False if it is not."""
+        """Write the job's state, end and error if its state is one of `leaving`; False if it is not.
+
+        True as well if that very change is there already: a call that Ray made again.
+        """
         return await self._group.run(lambda: self._change_job(info, leaving))
 
     async def finish_job(self, info: JobInfo, result_json: str) -> bool:
-        """Write the result and FINISHED, if the job is RUNNING; False if it is not."""
+        """Write the result and FINISHED, if the job is RUNNING; False if it is not. Bears repetition."""
         content = result_json.encode()
         if len(content) <= self._inline_result_bytes:
             return await self._group.run(lambda: self._finish_job(info, result_json))
@@ -182,9 +196,9 @@ class Store:
         found = await self._read("jobs_of_context", context_id=context_id, states=_values(unfinished))
         return [rows.job_of(row) for row in found]
 
-    async def end_unfinished_jobs(self, context_id: str, error: ErrorData) -> list[str]:
-        """End what a lost context left, with `error`; returns the ids of those jobs."""
-        return await self._group.run(lambda: self._end_unfinished_jobs(context_id, error))
+    async def end_orphans(self, error: ErrorData) -> list[str]:
+        """End the unfinished jobs of contexts that have ended, with `error`; the ids of those jobs."""
+        return await self._group.run(lambda: self._end_orphans(error))
 
     async def save_log(self, job_id: str, content: bytes) -> None:
         """Replace the job's log; raises `NoSuchJob` for an id that no job can have."""
@@ -220,13 +234,37 @@ class Store:
         used = self._execute("contents_in_use", final=_values(JOB_FINAL))
         self._blobs.remove_binaries_except({row["sha256"] for row in used})
 
+    def _save_context(self, info: ContextInfo) -> None:
+        self._execute("save_context", **rows.row_of_context(info))
+
+    def _end_context(self, info: ContextInfo, error: ErrorData) -> list[str]:
+        self._save_context(info)
+        return self._end_jobs("jobs_of_context", error, context_id=info.id)
+
+    def _end_orphans(self, error: ErrorData) -> list[str]:
+        return self._end_jobs("orphaned_jobs", error, final=_values(CONTEXT_FINAL))
+
+    def _end_jobs(self, query: str, error: ErrorData, **values: rows.Value) -> list[str]:
+        leaving = job_states_leading(JobEvent.CONTEXT_LOST)
+        found = self._execute(query, states=_values(leaving), **values)
+        ended = [rows.job_of(row).after(JobEvent.CONTEXT_LOST, error) for row in found]
+        for info in ended:
+            self._change_job(info, leaving)
+        return [info.job_id for info in ended]
+
     def _create_job(self, info: JobInfo, config: dict[str, Any]) -> None:
-        if self._execute("has_job", job_id=info.job_id):
+        for known in self._execute("job_origin", job_id=info.job_id):
+            if (known["context_id"], rows.utc(known["start_time"])) == (info.context_id, info.start_time):
+                return
             raise JobExists(f"job {info.job_id} exists")
+        if self._execute("is_context_over", id=info.context_id, final=_values(CONTEXT_FINAL)):
+            raise ContextStopping("Context stop in progress")
         self._execute("create_job", **rows.row_of_job(info), config=json.dumps(config))
 
     def _change_job(self, info: JobInfo, leaving: frozenset[JobState]) -> bool:
-        return self._changed("change_job", **rows.row_of_change(info), leaving=_values(leaving))
+        if self._changed("change_job", **rows.row_of_change(info), leaving=_values(leaving)):
+            return True
+        return bool(self._execute("is_job_so", **rows.row_of_state(info)))
 
     def _finish_job(self, info: JobInfo, result: str | Path) -> bool:
         """`result` as text, or as the draft of a file."""
@@ -239,14 +277,6 @@ class Store:
         else:
             result.unlink(missing_ok=True)
         return won
-
-    def _end_unfinished_jobs(self, context_id: str, error: ErrorData) -> list[str]:
-        leaving = job_states_leading(JobEvent.CONTEXT_LOST)
-        found = self._execute("jobs_of_context", context_id=context_id, states=_values(leaving))
-        ended = [rows.job_of(row).after(JobEvent.CONTEXT_LOST, error) for row in found]
-        for info in ended:
-            self._change_job(info, leaving)
-        return [info.job_id for info in ended]
 
     # The database
 

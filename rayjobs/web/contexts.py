@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from rayjobs import context_settings
 from rayjobs.errors import BadContextName
 from rayjobs.service import JobService
 from rayjobs.settings import Settings
@@ -38,7 +39,8 @@ class ContextRoutes:
         if not name[0].isalpha():
             raise BadContextName("context name must start with letters")
         config = await params.config_of(body)
-        await self._service.create_context(name, params.context_settings(request, config))
+        settings = context_settings.plain_names(dict(request.query_params)) | context_settings.posted(config)
+        await self._service.create_context(name, settings)
         return render.Json(render.success("Context initialized"))
 
     async def stop(self, request: Request) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
 from contextlib import aclosing
 from email.message import Message
 from typing import Any
@@ -17,11 +16,6 @@ from rayjobs.errors import BadConfig, BadParameter, TooLarge
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _INT_RANGE = range(-(2**31), 2**31)
-_SETTINGS_PATH = "spark.context-settings."
-_ALIASES = {"numCores": "num-cpu-cores", "memPerNode": "memory-per-node"}
-
-# pyhocon changes defaults of the whole pyparsing module while it parses.
-_one_parser = threading.Lock()
 
 
 def text(request: Request, name: str) -> str | None:
@@ -68,26 +62,7 @@ async def config_of(body: str) -> dict[str, Any]:
 
     pyhocon takes seconds for some ten kilobytes, so it must not hold the event loop.
     """
-    return await asyncio.to_thread(_parse, body)
-
-
-def context_settings(request: Request, config: dict[str, Any]) -> dict[str, Any]:
-    """Settings by dotted path: the body's `spark.context-settings`, however nested, over the query's."""
-    posted = {
-        path.removeprefix(_SETTINGS_PATH): value
-        for path, value in hocon.flatten(config).items()
-        if path.startswith(_SETTINGS_PATH)
-    }
-    return _without_aliases(dict(request.query_params)) | _without_aliases(posted)
-
-
-def _without_aliases(settings: dict[str, Any]) -> dict[str, Any]:
-    return {_ALIASES.get(key, key): value for key, value in settings.items()}
-
-
-def _parse(body: str) -> dict[str, Any]:
-    with _one_parser:
-        return hocon.parse(body)
+    return await asyncio.to_thread(hocon.parse, body)
 
 
 async def _body(request: Request, limit_bytes: int) -> bytes:

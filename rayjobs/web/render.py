@@ -21,7 +21,7 @@ class Json(JSONResponse):
 
 class PrettyJson(JSONResponse):
     def render(self, content: Any) -> bytes:
-        return _utf8(json.dumps(content, ensure_ascii=False, indent=2))
+        return _utf8(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2))
 
 
 class JsonWithResult(Json):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 
 import pytest
-import sparkjobserver.api
 
 import rayjobs.api
+import sparkjobserver.api
 from rayjobs.api import JobEnvironment, SparkJob, ValidationProblem, build_problems
 
 

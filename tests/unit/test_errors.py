@@ -50,7 +50,12 @@ def test_an_error_survives_the_way_to_another_process(
 ) -> None:
     back = pickle.loads(pickle.dumps(kind("No such thing x", detail), protocol))
     assert type(back) is kind
-    assert (back.message, back.detail, str(back), back.code) == ("No such thing x", detail, "No such thing x", kind.code)
+    assert (back.message, back.detail, str(back), back.code) == (
+        "No such thing x",
+        detail,
+        "No such thing x",
+        kind.code,
+    )
 
 
 def test_codes_are_unique_and_fit_for_a_url() -> None:

@@ -73,14 +73,14 @@ INCLUDES = [
 @pytest.mark.parametrize("text", INCLUDES)
 def test_an_include_is_refused(text: str, conf: Path) -> None:
     for path in (conf, conf.parent / "*.conf", "/etc/passwd", conf.parent / "missing"):
-        with pytest.raises(BadConfig, match="^Cannot parse config: includes are refused$"):
+        with pytest.raises(BadConfig, match=r"^Cannot parse config: includes are refused$"):
             hocon.parse(text.format(path))
 
 
 def test_an_include_of_an_address_asks_nobody(requests: list[str]) -> None:
     address = requests[0]
     for text in (f'include url("{address}/x.conf")', f'include "{address}/x.conf"'):
-        with pytest.raises(BadConfig, match="^Cannot parse config: includes are refused$"):
+        with pytest.raises(BadConfig, match=r"^Cannot parse config: includes are refused$"):
             hocon.parse(text)
     assert requests == [address]
     assert ConfigFactory.parse_string(f'include url("{address}/x.conf")') == {"secret": 42}
@@ -169,7 +169,7 @@ def test_amounts_and_durations_are_text(given: str) -> None:
     [
         {},
         {"a": None, "b": [True, 1, -2.5, 1e300, 2**70], "c": {"d": {}, "e": []}},
-        {"text": "é ü 日本 😀 \" \\ / \n \t \x00 ${a} #x // y"},
+        {"text": 'é ü 日本 😀 " \\ / \n \t \x00 ${a} #x // y'},
         {"a.b": 1, "a": {"c.d": 2}},
         {'"quoted"': 1, "$x:y=z": 2, "a b": 3, " ": 4},
     ],
@@ -246,7 +246,7 @@ def test_anything_but_an_object_is_refused(text: str) -> None:
     ],
 )
 def test_a_broken_text_is_refused(text: str) -> None:
-    with pytest.raises(BadConfig, match="^Cannot parse config: ."):
+    with pytest.raises(BadConfig, match=r"^Cannot parse config: ."):
         hocon.parse(text)
 
 

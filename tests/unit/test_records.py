@@ -138,6 +138,8 @@ def test_a_job_takes_no_event_that_its_table_lacks() -> None:
         JOB.after(JobEvent.SUCCEEDED)
 
 
-@pytest.mark.parametrize(("text", "result"), [(None, None), ("null", None), ('{"a":[1,2.5,"é"]}', {"a": [1, 2.5, "é"]})])
+@pytest.mark.parametrize(
+    ("text", "result"), [(None, None), ("null", None), ('{"a":[1,2.5,"é"]}', {"a": [1, 2.5, "é"]})]
+)
 def test_a_reply_s_result_is_its_json_as_python(text: str | None, result: object) -> None:
     assert JobReply(JOB, text).result == result

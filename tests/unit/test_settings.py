@@ -284,7 +284,7 @@ def test_false_has_several_words_and_is_refused_until_contexts_can_share_a_jvm(
     given: str, file: Callable[[str], Path]
 ) -> None:
     for path in (None, file(f"contexts.context-per-jvm = {given}")):
-        with pytest.raises(BadConfig, match="^setting contexts.context-per-jvm: only true is there yet$"):
+        with pytest.raises(BadConfig, match=r"^setting contexts\.context-per-jvm: only true is there yet$"):
             _value_of(INFOS["context_per_jvm"], given, path)
 
 
@@ -315,7 +315,7 @@ def test_no_number_is_below_0(info: SettingInfo) -> None:
 
 
 def test_a_context_has_a_job_slot() -> None:
-    with pytest.raises(BadConfig, match="^setting contexts.max-jobs-per-context: a context needs at least one"):
+    with pytest.raises(BadConfig, match=r"^setting contexts\.max-jobs-per-context: a context needs at least one"):
         load(environ={"RAYJOBS_CONTEXTS_MAX_JOBS_PER_CONTEXT": "0"})
 
 

@@ -16,6 +16,7 @@ import pytest
 from rayjobs.errors import (
     BadBinary,
     BinaryInUse,
+    ContextStopping,
     ErrorData,
     JobExists,
     NoSuchBinary,
@@ -83,6 +84,16 @@ async def running_job(store: Store, job_id: str) -> JobInfo:
     return running
 
 
+def later(job: JobInfo) -> JobInfo:
+    """The same end of a job, a moment later."""
+    assert job.end_time
+    return replace(job, end_time=job.end_time + timedelta(milliseconds=1))
+
+
+def a_context(context_id: str = "c1") -> ContextInfo:
+    return ContextInfo(context_id, "ctx", ContextState.STARTED, START).after(ContextEvent.INITIALISED)
+
+
 def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -126,12 +137,10 @@ async def test_an_id_that_is_no_file_name_is_no_job(store: Store, job_id: str) -
 async def test_of_two_ends_the_first_wins(store: Store) -> None:
     job = await running_job(store, "j1")
     finished = job.after(JobEvent.SUCCEEDED)
-    first, second = await asyncio.gather(
-        store.finish_job(finished, "1"), change(store, job, JobEvent.KILLED, LOST)
-    )
+    first, second = await asyncio.gather(store.finish_job(finished, "1"), change(store, job, JobEvent.KILLED, LOST))
     assert (first, second) == (True, None)
     assert await store.get_job("j1") == JobReply(finished, "1")
-    assert not await store.finish_job(finished, "2")
+    assert not await store.finish_job(later(finished), "2")
     assert (await store.get_job("j1")).result_json == "1"
 
 
@@ -180,7 +189,7 @@ async def test_a_large_result_that_came_too_late_leaves_the_winner_alone(store: 
     finished = job.after(JobEvent.SUCCEEDED)
     first, second = "1" * 2 * INLINE_BYTES, "2" * 2 * INLINE_BYTES
     assert await store.finish_job(finished, first)
-    assert not await store.finish_job(finished, second)
+    assert not await store.finish_job(later(finished), second)
     assert (await store.get_job("j1")).result_json == first
     assert files(tmp_path / "uploads") == []
 
@@ -201,21 +210,58 @@ async def test_jobs_of_one_millisecond_are_listed_last_come_first(store: Store) 
     assert [job.job_id for job in await store.list_jobs(10, None)] == ["j4", "j3", "j2", "j1", "j0"]
 
 
-async def test_a_lost_context_ends_its_unfinished_jobs_and_no_others(store: Store) -> None:
+async def test_a_context_and_its_unfinished_jobs_end_at_once_and_no_others(store: Store) -> None:
+    await store.save_context(a_context())
     done = await running_job(store, "done")
     await store.finish_job(done.after(JobEvent.SUCCEEDED), "1")
     await running_job(store, "running")
     await store.create_job(a_job("started"), {})
     await store.create_job(a_job("elsewhere", context_id="c2"), {})
     assert {job.job_id for job in await store.unfinished_jobs("c1")} == {"running", "started"}
-    assert await store.end_unfinished_jobs("c1", LOST) == ["running", "started"]
+    killed = a_context().after(ContextEvent.DIED, LOST)
+    assert await store.end_context(killed, LOST) == ["running", "started"]
+    assert await store.get_context("c1") == killed
     assert await store.unfinished_jobs("c1") == []
     ended = (await store.get_job("running")).job
     assert (ended.state, ended.error) == (JobState.ERROR, LOST)
     assert ended.end_time and ended.end_time >= START
     assert (await store.get_job("done")).result_json == "1"
     assert (await store.get_job("elsewhere")).job.state is JobState.STARTED
-    assert await store.end_unfinished_jobs("c1", LOST) == []
+    assert await store.end_context(killed, LOST) == []
+
+
+async def test_a_context_that_has_ended_takes_no_new_job(store: Store) -> None:
+    await store.end_context(a_context().after(ContextEvent.DIED, LOST), LOST)
+    with pytest.raises(ContextStopping):
+        await store.create_job(a_job("j1"), {})
+    assert await store.list_jobs(10, None) == []
+
+
+async def test_jobs_whose_context_has_ended_or_never_was_are_orphans(store: Store) -> None:
+    for context_id in ("c1", "c2"):
+        await store.save_context(a_context(context_id))
+    for job_id, context_id in (("lost", "c1"), ("unknown", "c3"), ("alive", "c2")):
+        await store.create_job(a_job(job_id, context_id), {})
+    await store.save_context(a_context("c1").after(ContextEvent.DIED, LOST))
+    assert await store.end_orphans(LOST) == ["lost", "unknown"]
+    assert (await store.get_job("lost")).job.error == LOST
+    assert (await store.get_job("alive")).job.state is JobState.STARTED
+    assert await store.end_orphans(LOST) == []
+
+
+async def test_a_write_that_is_made_again_changes_nothing_and_says_the_same(store: Store) -> None:
+    """Ray makes a call again when the store died under it, after the write or before."""
+    job = a_job("j1")
+    for _ in range(2):
+        await store.create_job(job, {"a": 1})
+    running = job.after(JobEvent.VALIDATED)
+    for _ in range(2):
+        assert await store.change_job(running, job_states_leading(JobEvent.VALIDATED))
+    finished = running.after(JobEvent.SUCCEEDED)
+    for _ in range(2):
+        assert await store.finish_job(finished, "1")
+    assert not await store.change_job(running, job_states_leading(JobEvent.VALIDATED))
+    assert await store.get_job("j1") == JobReply(finished, "1")
 
 
 async def test_an_error_that_utf8_cannot_hold_is_stored_all_the_same(store: Store) -> None:
@@ -248,7 +294,7 @@ async def test_a_refused_operation_fails_alone(store: Store) -> None:
     await store.create_job(a_job("j1"), {})
     outcomes = await asyncio.gather(
         store.create_job(a_job("j2"), {}),
-        store.create_job(a_job("j1"), {}),
+        store.create_job(a_job("j1", context_id="c2"), {}),
         store.delete_binary("app"),
         store.create_job(a_job("j3"), {}),
         return_exceptions=True,

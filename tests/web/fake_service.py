@@ -56,9 +56,7 @@ class FakeService:
             raise NoSuchBinary(f"Can't find binary with name {app_name}")
         return self.binaries[app_name]
 
-    async def upload_binary(
-        self, app_name: str, binary_type: BinaryType, chunks: AsyncIterator[bytes]
-    ) -> BinaryInfo:
+    async def upload_binary(self, app_name: str, binary_type: BinaryType, chunks: AsyncIterator[bytes]) -> BinaryInfo:
         self._fail()
         content = b""
         try:

@@ -115,9 +115,7 @@ async def test_a_binary_in_use_cannot_be_deleted(http: httpx.AsyncClient) -> Non
     assert reply.json()["code"] == "binary-in-use"
 
 
-async def test_jars_takes_any_zip_as_a_jar_and_lists_jars_alone(
-    http: httpx.AsyncClient, fake: FakeService
-) -> None:
+async def test_jars_takes_any_zip_as_a_jar_and_lists_jars_alone(http: httpx.AsyncClient, fake: FakeService) -> None:
     reply = await http.post("/jars/old", content=ZIP, headers={"content-type": "text/plain"})
     assert reply.status_code == 200
     assert reply.json() == {"status": "SUCCESS", "result": "Jar uploaded"}

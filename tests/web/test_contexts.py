@@ -29,9 +29,7 @@ async def test_one_context_has_text_values_and_no_end_yet(http: httpx.AsyncClien
     }
     assert (await http.get("/contexts/ctx")).json() == expected
     ended = started.replace(microsecond=7000)
-    fake.contexts["ctx"] = replace(
-        fake.contexts["ctx"], end_time=ended, application_id="app-1", ui_url="http://ui"
-    )
+    fake.contexts["ctx"] = replace(fake.contexts["ctx"], end_time=ended, application_id="app-1", ui_url="http://ui")
     more = {"endTime": "2013-05-29T00:00:00.007Z", "applicationId": "app-1", "url": "http://ui"}
     assert (await http.get("/contexts/ctx")).json() == expected | more
 
@@ -103,9 +101,7 @@ async def test_a_stopped_context_answers_stopped_then_404(http: httpx.AsyncClien
     assert (reply.status_code, reply.json()["result"]) == (404, "context ctx not found")
 
 
-async def test_a_slow_stop_answers_202_with_the_path_to_poll(
-    http: httpx.AsyncClient, fake: FakeService
-) -> None:
+async def test_a_slow_stop_answers_202_with_the_path_to_poll(http: httpx.AsyncClient, fake: FakeService) -> None:
     fake.stops_slowly = True
     await http.post("/contexts/a%2Fb")
     reply = await http.delete("/contexts/a%2Fb?force=false")

@@ -79,17 +79,13 @@ async def test_an_error_with_an_exception_has_it_as_result(
     assert reply.json() == {"status": text, "result": result, "code": kind.code}
 
 
-async def test_without_an_exception_the_result_names_our_own_class(
-    http: httpx.AsyncClient, fake: FakeService
-) -> None:
+async def test_without_an_exception_the_result_names_our_own_class(http: httpx.AsyncClient, fake: FakeService) -> None:
     fake.failure = errors.ContextInitError("no Java")
     result = (await http.get("/contexts")).json()["result"]
     assert result == {"message": "no Java", "errorClass": "ContextInitError", "stack": ""}
 
 
-@pytest.mark.parametrize(
-    "path", ["/nothing", "/jobsfoo", "/binaries/a/b", "/jobs/a/b", "/binaries//", "//jobs"]
-)
+@pytest.mark.parametrize("path", ["/nothing", "/jobsfoo", "/binaries/a/b", "/jobs/a/b", "/binaries//", "//jobs"])
 async def test_an_unknown_path_is_404_no_such_route(path: str, http: httpx.AsyncClient) -> None:
     reply = await http.get(f"http://rayjobs{path}")
     message = "The requested resource could not be found."

@@ -17,9 +17,7 @@ from tests.web.fake_service import FakeService
 REPORT = {"jobId", "status", "startTime", "duration", "classPath", "context", "contextId"}
 
 
-async def test_an_async_job_answers_202_started_however_far_it_is(
-    http: httpx.AsyncClient, fake: FakeService
-) -> None:
+async def test_an_async_job_answers_202_started_however_far_it_is(http: httpx.AsyncClient, fake: FakeService) -> None:
     reply = await http.post("/jobs?appName=app&classPath=m.Echo&context=ctx")
     report = reply.json()
     assert reply.status_code == 202
@@ -67,9 +65,7 @@ async def test_a_failed_sync_job_answers_200_with_its_error(http: httpx.AsyncCli
     assert body["result"] == {"message": "boom", "errorClass": "ValueError", "stack": "Traceback: here"}
 
 
-async def test_a_sync_job_killed_meanwhile_answers_200_killed(
-    http: httpx.AsyncClient, fake: FakeService
-) -> None:
+async def test_a_sync_job_killed_meanwhile_answers_200_killed(http: httpx.AsyncClient, fake: FakeService) -> None:
     asking = asyncio.create_task(http.post("/jobs?appName=app&classPath=m.Waits&sync=true"))
     while not fake.jobs:
         await asyncio.sleep(0)
@@ -141,9 +137,7 @@ async def test_a_bad_parameter_is_400_and_starts_nothing(
         ("", "cp = [app]", "mainClass parameter is missing!"),
     ],
 )
-async def test_missing_code_parameters_are_named(
-    query: str, body: str, problem: str, http: httpx.AsyncClient
-) -> None:
+async def test_missing_code_parameters_are_named(query: str, body: str, problem: str, http: httpx.AsyncClient) -> None:
     reply = await http.post(f"/jobs?{query}", content=body)
     expected = {"status": "ERROR", "result": f"Cannot parse config: {problem}", "code": "bad-config"}
     assert (reply.status_code, reply.json()) == (400, expected)
@@ -158,9 +152,7 @@ async def test_missing_code_parameters_are_named(
         ("cp=app", "cp = other, mainClass = m.Echo"),
     ],
 )
-async def test_cp_and_main_class_come_from_query_or_body(
-    query: str, body: str, http: httpx.AsyncClient
-) -> None:
+async def test_cp_and_main_class_come_from_query_or_body(query: str, body: str, http: httpx.AsyncClient) -> None:
     reply = await http.post(f"/jobs?{query}", content=body)
     assert (reply.status_code, reply.json()["classPath"]) == (202, "m.Echo")
 
@@ -229,9 +221,7 @@ async def test_a_body_beyond_the_limit_is_413(http: httpx.AsyncClient) -> None:
     assert reply.json()["result"] == f"the body is longer than http.max-body-bytes ({MAX_BODY_BYTES})"
 
 
-async def test_the_report_has_utc_times_and_durations_in_seconds(
-    http: httpx.AsyncClient, fake: FakeService
-) -> None:
+async def test_the_report_has_utc_times_and_durations_in_seconds(http: httpx.AsyncClient, fake: FakeService) -> None:
     job_id = (await http.post("/jobs?appName=app&classPath=m.Echo&sync=true")).json()["jobId"]
     start = datetime(2013, 5, 29, tzinfo=UTC)
     for length, text in ((timedelta(minutes=5), "300.0 secs"), (timedelta(seconds=6.341), "6.341 secs")):
@@ -262,9 +252,7 @@ async def test_an_async_job_that_failed_at_once_is_not_called_started(
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/jobs/"])
-async def test_the_list_is_newest_first_without_results(
-    path: str, http: httpx.AsyncClient, fake: FakeService
-) -> None:
+async def test_the_list_is_newest_first_without_results(path: str, http: httpx.AsyncClient, fake: FakeService) -> None:
     url = "/jobs?appName=app&classPath=m.Echo&sync=true"
     ids = [(await http.post(url)).json()["jobId"] for _ in range(3)]
     listed = (await http.get(path)).json()

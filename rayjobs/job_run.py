@@ -1,0 +1,231 @@
+"""One job in its slot: from its acceptance to its stored end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ray.actor import ActorHandle
+
+from rayjobs import cluster, hocon, joblog
+from rayjobs.errors import ActorGone, ErrorData, JobLoadingFailed, RayJobsError, ValidationFailed, error_data_of
+from rayjobs.records import JobInfo, JobReply
+from rayjobs.runner import Done, Failed, Refused, RunnerSetup, Task, Valid, error_of
+from rayjobs.runners import RunnerPool, RunnerSlot
+from rayjobs.states import JobEvent, job_states_leading
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a context lends to its jobs. `cancel_spark` ends the Spark work of a job, by its id."""
+
+    store: ActorHandle
+    pool: RunnerPool
+    setup: RunnerSetup
+    job_defaults: dict[str, Any]
+    load_timeout_s: float
+    cancel_spark: Callable[[str], Awaitable[None]]
+
+
+class JobRun:
+    """Runs as a task of its own from the moment it is made; `task` is done when its slot is free.
+
+    Every state is in the store before anyone hears of it. Whoever ends the job, the first to store an end wins.
+    """
+
+    def __init__(self, info: JobInfo, config: dict[str, Any], place: Workplace):
+        self.info = info
+        self._config = config
+        self._place = place
+        self._runner: RunnerSlot | None = None
+        self._start: asyncio.Task[None] | None = None
+        loop = asyncio.get_running_loop()
+        self._accepted: asyncio.Future[JobReply] = loop.create_future()
+        self._ended: asyncio.Future[JobReply] = loop.create_future()
+        self.task = loop.create_task(self._run(), name=f"job-{info.job_id}")
+
+    async def wait(self, wait_s: float) -> JobReply:
+        """The job once its validation passed (`wait_s` 0), or once it is final, or after `wait_s`; or its refusal."""
+        reply = await asyncio.shield(self._accepted)
+        if wait_s <= 0 or reply.job.state.is_final:
+            return reply
+        done, _ = await asyncio.wait({self._ended}, timeout=wait_s)
+        return self._ended.result() if done else JobReply(self.info)
+
+    async def end(self, event: JobEvent, error: ErrorData) -> JobInfo | None:
+        """End the job from outside: stored, its waiters told, its process and Spark work ended, its log kept.
+
+        None if it had ended already.
+        """
+        await self._stored()
+        if not await self._change(event, error):
+            return None
+        self._settle(JobReply(self.info))
+        self.task.cancel()
+        await asyncio.wait({self.task})
+        with contextlib.suppress(Exception):
+            await self._place.cancel_spark(self.info.job_id)
+        await self._ship_log()
+        return self.info
+
+    async def _run(self) -> None:
+        try:
+            await self._run_or_fail()
+        except Exception as error:
+            log.exception("job %s: its end could not be stored", self.info.job_id)
+            self._give_up(error)
+        finally:
+            if self._runner:
+                self._place.pool.discard(self._runner)
+
+    async def _run_or_fail(self) -> None:
+        """A failure of ours ends the job in ERROR as well: it never stays RUNNING."""
+        try:
+            await self._run_steps()
+        except ActorGone as error:
+            await self._fail(_runner_died(error))
+        except RayJobsError as error:
+            await self._refuse(error)
+        except Exception as error:
+            log.exception("job %s failed in its context", self.info.job_id)
+            await self._fail(error_of(error))
+
+    async def _run_steps(self) -> None:
+        runner = self._runner = await self._place.pool.take(self.info.binary)
+        await self._load_class(runner)
+        config = hocon.merge(self._place.job_defaults, self._config)
+        task = Task(self.info.job_id, self.info.class_path, config)
+        _, verdict = await asyncio.gather(self._stored(), cluster.call(runner.handle.validate.remote(task)))
+        match verdict:
+            case Refused(problems):
+                self._release_runner()
+                error = ErrorData("; ".join(problems), "ValidationProblem", "")
+                await self._fail(error, ValidationFailed(error.message, error))
+            case Failed(error):
+                self._release_runner()
+                await self._fail(error)
+            case Valid():
+                await self._run_validated(runner, task)
+
+    async def _load_class(self, runner: RunnerSlot) -> None:
+        class_path, limit_s = self.info.class_path, self._place.load_timeout_s
+        if class_path in runner.loaded:
+            return
+        try:
+            await asyncio.wait_for(cluster.call(runner.handle.load.remote(class_path)), limit_s)
+        except TimeoutError:
+            raise JobLoadingFailed(f"importing {class_path} took longer than {limit_s:g} s") from None
+        except ActorGone:
+            raise
+        except RayJobsError:
+            self._release_runner()
+            raise
+        runner.loaded.add(class_path)
+
+    async def _run_validated(self, runner: RunnerSlot, task: Task) -> None:
+        """The state RUNNING is on its way to the store while the job begins, and there before anyone hears of it."""
+        name = f"{self.info.class_path} {self.info.job_id}"
+        outcome = asyncio.ensure_future(cluster.call(runner.handle.run.options(name=name).remote(task)))
+        try:
+            if not await self._change(JobEvent.VALIDATED):
+                return
+            _resolve(self._accepted, JobReply(self.info))
+            result = await outcome
+        finally:
+            outcome.cancel()
+        self._release_runner()
+        match result:
+            case Done(result_json):
+                await self._finish(result_json)
+            case Failed(error):
+                await self._fail(error)
+
+    async def _stored(self) -> None:
+        """The job's first row is in the store, written once however many wait for it."""
+        if self._start is None:
+            written = cluster.call(self._place.store.create_job.remote(self.info, self._config))
+            self._start = asyncio.ensure_future(written)
+        await asyncio.shield(self._start)
+
+    async def _change(self, event: JobEvent, error: ErrorData | None = None) -> bool:
+        """Store the job's next state; False if another end of the job came first."""
+        if self._ended.done():
+            return False
+        info = self.info.after(event, error)
+        won = await cluster.call(self._place.store.change_job.remote(info, job_states_leading(event)))
+        if won:
+            self.info = info
+        return won
+
+    async def _finish(self, result_json: str) -> None:
+        await self._ship_log()
+        info = self.info.after(JobEvent.SUCCEEDED)
+        if await cluster.call(self._place.store.finish_job.remote(info, result_json)):
+            self.info = info
+            self._settle(JobReply(info, result_json))
+
+    async def _fail(self, error: ErrorData, refusal: RayJobsError | None = None) -> None:
+        """End the job in ERROR; `refusal` is what a caller who still waits for its acceptance gets instead."""
+        if self._ended.done():
+            return
+        await self._stored()
+        await self._ship_log()
+        if await self._change(JobEvent.FAILED, error):
+            if refusal:
+                self._accepted.set_exception(refusal)
+            self._settle(JobReply(self.info))
+
+    async def _refuse(self, error: RayJobsError) -> None:
+        """A job that never reached its validation leaves no record, only the caller's error."""
+        if self._start is None or (self._start.done() and self._start.exception()):
+            if not self._accepted.done():
+                self._accepted.set_exception(error)
+        else:
+            await self._fail(error_data_of(error))
+
+    def _settle(self, reply: JobReply) -> None:
+        _resolve(self._ended, reply)
+        _resolve(self._accepted, reply)
+
+    def _give_up(self, error: Exception) -> None:
+        """Nobody waits for ever: who still does hears the error, marked as heard in case nobody does."""
+        for future in (self._accepted, self._ended):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()
+
+    def _release_runner(self) -> None:
+        """It has answered, so it may serve the next job."""
+        if self._runner:
+            self._place.pool.give_back(self._runner)
+        self._runner = None
+
+    async def _ship_log(self) -> None:
+        """Move what the job wrote to the store; a log that cannot be kept costs the job nothing else."""
+        file = self._place.setup.log_file(self.info.job_id)
+        try:
+            if content := await asyncio.to_thread(joblog.read, file):
+                await cluster.call(self._place.store.save_log.remote(self.info.job_id, content))
+                file.unlink(missing_ok=True)
+        except Exception:
+            log.exception("the log of job %s could not be kept", self.info.job_id)
+
+
+def _resolve(future: asyncio.Future[JobReply], reply: JobReply) -> None:
+    if not future.done():
+        future.set_result(reply)
+
+
+def _runner_died(error: ActorGone) -> ErrorData:
+    return ErrorData(
+        "The job's process ended unexpectedly (a crash of native code, out of memory, or os._exit); "
+        "its context and the other jobs go on. See the job's log, and Ray's word on it in the stack.",
+        "RunnerDied",
+        error.message,
+    )
