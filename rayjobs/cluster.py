@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import sys
 from collections.abc import Awaitable
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from rayjobs.spark import jvm
 NAMESPACE = "rayjobs"
 SUPERVISOR = "supervisor"
 STORE = "job-store"
+CONNECT_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
 
@@ -44,8 +46,19 @@ def worker_environment(settings: Settings) -> dict[str, str]:
 
 def join(address: str) -> None:
     """Make this process a driver on the cluster at `address`; raises ConnectionError if none answers."""
+    _refuse_silent(address)
     _use_token_if_there_is_one()
     ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
+
+
+def _refuse_silent(address: str) -> None:
+    """Ray itself tries for minutes before it says that nobody is there."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S).close()
+        except OSError as error:
+            raise ConnectionError(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
 
 
 def _use_token_if_there_is_one() -> None:

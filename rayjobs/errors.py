@@ -7,6 +7,7 @@
     │   ├── BadBinary               content that is not what its type says
     │   ├── UnsupportedBinaryType
     │   ├── TooLarge                a body beyond the limit
+    │   ├── ForeignOrigin           a web page of another site, or a name that is not ours
     │   ├── BadContextName
     │   ├── ContextExists
     │   ├── JobLoadingFailed        importing the job's module raised
@@ -75,6 +76,10 @@ class UnsupportedBinaryType(BadRequest):
 
 class TooLarge(BadRequest):
     code = "too-large"
+
+
+class ForeignOrigin(BadRequest):
+    code = "foreign-origin"
 
 
 class BadContextName(BadRequest):

@@ -23,8 +23,8 @@ _UNREADABLE = (ConfigException, ParseBaseException, RuntimeError, ValueError, Ty
 def parse(text: str) -> dict[str, Any]:
     """The object that `text` describes, substitutions resolved within it; `{}` for blank text.
 
-    Raises `BadConfig` with the parser's message, also for a number that JSON cannot hold, like 1e400. A posted text reads nothing of this machine: includes are refused,
-    and the environment is no source of substitutions.
+    Raises `BadConfig` with the parser's message, also for a number that JSON cannot hold, like 1e400. A posted text
+    reads nothing of this machine: includes are refused, and the environment is no source of substitutions.
     """
     if not text.strip():
         return {}

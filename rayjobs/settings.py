@@ -32,6 +32,11 @@ def _data_home() -> Path:
 class Settings:
     host: str = _setting("http.host", "127.0.0.1", "address the HTTP server binds to")
     port: int = _setting("http.port", 8090, "port of the HTTP server; 0 picks a free one")
+    allowed_hosts: str = _setting(
+        "http.allowed-hosts",
+        "",
+        "host names, with commas, that requests may be for besides localhost while http.host is a loopback address",
+    )
     max_body_bytes: int = _setting("http.max-body-bytes", 30 * 2**20, "longest job config or context settings accepted")
     data_dir: str = _setting(
         "data-dir",

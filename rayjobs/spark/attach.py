@@ -84,7 +84,7 @@ def _inherited_by_threads() -> Iterator[None]:
 
     Symptom: the Spark work of a job's own threads outlives a kill. Cause: PySpark (3.5) pins each Python thread to a
     JVM thread of its own, and only threads made by its `InheritableThread` get their starter's job tags. Fails
-    without it: `test_a_kill_reaches_the_spark_work_of_a_jobs_own_threads`.
+    without it: `test_a_kill_reaches_the_spark_work_of_a_job_and_of_its_own_threads`.
     """
     start = threading.Thread.start
 

@@ -12,11 +12,12 @@ from rayjobs.web.contexts import ContextRoutes
 from rayjobs.web.errors import HANDLERS
 from rayjobs.web.health import HealthRoutes
 from rayjobs.web.jobs import JobRoutes
+from rayjobs.web.origins import OwnOrigin, hosts_of
 from rayjobs.web.paths import RawPaths
 
 
 def create_app(service: JobService, settings: Settings) -> Starlette:
-    """The ASGI application that serves `service`; settings in use: `max_body_bytes`, `sync_timeout_s`."""
+    """The ASGI application that serves `service`; settings in use: those of `http.`, `sync_timeout_s`."""
     app = Starlette(
         routes=[
             *HealthRoutes(service).routes(),
@@ -24,7 +25,7 @@ def create_app(service: JobService, settings: Settings) -> Starlette:
             *ContextRoutes(service, settings).routes(),
             *JobRoutes(service, settings).routes(),
         ],
-        middleware=[Middleware(RawPaths)],
+        middleware=[Middleware(OwnOrigin, hosts=hosts_of(settings)), Middleware(RawPaths)],
         exception_handlers=HANDLERS,
     )
     # `/binaries//` is no route, not a detour to one.

@@ -42,6 +42,7 @@ ANSWERS: dict[type[RayJobsError], Answer] = {
     errors.BadRequest: Answer(400),
     errors.UnsupportedBinaryType: Answer(415),
     errors.TooLarge: Answer(413),
+    errors.ForeignOrigin: Answer(403),
     errors.JobLoadingFailed: Answer(400, "JOB LOADING FAILED", as_exception=True),
     errors.ValidationFailed: Answer(400, "VALIDATION FAILED", as_exception=True),
     errors.NotFound: Answer(404),
@@ -60,11 +61,15 @@ def answer_for(kind: type[RayJobsError]) -> Answer:
     return next(ANSWERS[base] for base in kind.__mro__ if base in ANSWERS)
 
 
-async def _ours(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RayJobsError)
+def response_for(error: RayJobsError) -> Response:
     answer = answer_for(type(error))
     result = render.error_fields(error_data_of(error)) if answer.as_exception else error.message
     return render.Json({"status": answer.text, "result": result, "code": error.code}, answer.status_code)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RayJobsError)
+    return response_for(error)
 
 
 async def _no_such_route(request: Request, error: Exception) -> Response:

@@ -53,9 +53,9 @@ def test_names_and_settings_that_cannot_be_are_refused(api, context):
 
 def test_spark_that_cannot_start_is_a_context_init_error_with_the_cause_and_frees_the_name(api):
     for _ in range(2):
-        failed = api.http.post("/contexts/doomed?spark.driver.extraJavaOptions=-XX:NoSuchFlag")
+        failed = api.http.post("/contexts/doomed?spark.driver.memory=enough")
         assert failed.status_code == 500 and failed.json()["status"] == "CONTEXT INIT ERROR"
-        assert "NoSuchFlag" in failed.json()["result"]["message"]
+        assert "Invalid maximum heap size: -Xmxenough" in failed.json()["result"]["message"]
     assert "doomed" not in api.http.get("/contexts").json()
 
 

@@ -100,6 +100,10 @@ def test_jobs_of_a_context_share_its_temp_views(api, context):
     assert api.run("hello", "hello.CountView", context) == 12
 
 
+def test_each_job_is_an_object_of_its_own(api, context):
+    assert [api.run("hello", "hello.Counts", context) for _ in range(2)] == [1, 1]
+
+
 def test_a_sync_job_beyond_its_timeout_goes_on_as_an_async_one(api, context):
     reply = api.start("hello", "hello.Sleep", context, "seconds = 3", sync="true", timeout=1)
     assert reply.status_code == 202

@@ -28,8 +28,9 @@ def test_a_stuck_job_is_killed_and_another_one_finishes(api, context, job, word)
     eventually(lambda: api.run("killing", "hello.Echo", context, "value = 1") == 1)
 
 
-def test_a_kill_leaves_no_task_on_the_executors(api, context, service):
-    stuck = api.start("killing", "hello.SpinInStage", context).json()["jobId"]
+@pytest.mark.parametrize("job", ["SpinInStage", "SpinInThread"])
+def test_a_kill_reaches_the_spark_work_of_a_job_and_of_its_own_threads(api, context, job):
+    stuck = api.start("killing", f"hello.{job}", context).json()["jobId"]
     api.await_log(stuck, "in a stage")
     ui = api.http.get(f"/contexts/{context}").json()
     stages = f"{ui['url']}/api/v1/applications/{ui['applicationId']}/stages?status=active"

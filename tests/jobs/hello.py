@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 
 from sparkjobserver.api import SparkJob, build_problems
@@ -81,6 +82,26 @@ class SpinInStage(_Plain):
     def run_job(self, context, runtime, data):
         print("in a stage")
         return context.range(2).rdd.map(_spin).count()
+
+
+class SpinInThread(_Plain):
+    """Stuck in tasks on the executors, which a thread of the job's own started."""
+
+    def run_job(self, context, runtime, data):
+        thread = threading.Thread(target=context.range(2).rdd.map(_spin).count)
+        thread.start()
+        print("in a stage")
+        thread.join()
+
+
+class Counts(_Plain):
+    """Keeps state on itself, as if it were alone."""
+
+    runs = ()
+
+    def run_job(self, context, runtime, data):
+        self.runs = (*self.runs, runtime.jobId)
+        return len(self.runs)
 
 
 def _spin(row):

@@ -6,9 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import psutil
-import pytest
 
 from tests.service import eventually, processes_with
 
@@ -27,16 +27,6 @@ replies = [
 ]
 print(json.dumps([contexts, [[reply.job.state, reply.result] for reply in replies]]))
 """
-
-
-@pytest.fixture
-def on_ray(service):
-    """This process as one more driver on the service's cluster."""
-    from rayjobs import cluster
-
-    cluster.join(service.ray_address)
-    yield
-    cluster.leave()
 
 
 def test_another_python_process_lists_contexts_and_runs_jobs(api, context, service):
@@ -60,12 +50,16 @@ def test_actors_and_jobs_have_readable_names(api, context, on_ray):
     api.upload_jobs("named", "hello")
     job_id = api.start("named", "hello.Sleep", context, "seconds = 20").json()["jobId"]
     api.await_log(job_id, "sleeping")
-    alive = {actor.name: actor for actor in list_actors(filters=[("state", "=", "ALIVE")], limit=1000, detail=True)}
-    assert {"supervisor", "job-store", "context:shared", "raydp-executor-0"} <= alive.keys()
+
+    def by_name() -> dict[str, Any]:
+        return {a.name: a for a in list_actors(filters=[("state", "=", "ALIVE")], limit=1000, detail=True)}
+
+    eventually(lambda: {"supervisor", "job-store", "context:shared", "raydp-executor-0"} <= by_name().keys())
+    alive = by_name()
     assert [name for name in alive if name.startswith("shared/runner-")]
     assert all(alive[name].is_detached for name in ("supervisor", "job-store", "context:shared"))
-    tasks = eventually(lambda: list_tasks(filters=[("name", "=", f"hello.Sleep {job_id}")], limit=10))
-    assert tasks[0].state == "RUNNING"
+    of_the_job = [("name", "=", f"hello.Sleep {job_id}")]
+    eventually(lambda: [task.state for task in list_tasks(filters=of_the_job, limit=10)] == ["RUNNING"])
     api.http.delete(f"/jobs/{job_id}")
 
 

@@ -34,7 +34,7 @@ async def fake() -> AsyncIterator[FakeService]:
 async def http(fake: FakeService) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(fake, Settings(max_body_bytes=MAX_BODY_BYTES, sync_timeout_s=5.0))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://rayjobs") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 

@@ -18,6 +18,7 @@ PLAIN = {
     errors.BadBinary: (400, "ERROR"),
     errors.UnsupportedBinaryType: (415, "ERROR"),
     errors.TooLarge: (413, "ERROR"),
+    errors.ForeignOrigin: (403, "ERROR"),
     errors.BadContextName: (400, "ERROR"),
     errors.ContextExists: (400, "ERROR"),
     errors.InvalidJobType: (400, "ERROR"),
@@ -87,7 +88,7 @@ async def test_without_an_exception_the_result_names_our_own_class(http: httpx.A
 
 @pytest.mark.parametrize("path", ["/nothing", "/jobsfoo", "/binaries/a/b", "/jobs/a/b", "/binaries//", "//jobs"])
 async def test_an_unknown_path_is_404_no_such_route(path: str, http: httpx.AsyncClient) -> None:
-    reply = await http.get(f"http://rayjobs{path}")
+    reply = await http.get(f"http://localhost{path}")
     message = "The requested resource could not be found."
     assert reply.status_code == 404
     assert reply.json() == {"status": "ERROR", "result": message, "code": "no-such-route"}

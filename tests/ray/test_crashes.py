@@ -1,0 +1,110 @@
+"""What a crash costs: the process that died, and nothing that was acknowledged."""
+
+from __future__ import annotations
+
+import threading
+
+import httpx
+import psutil
+import pytest
+
+from tests.service import Api, eventually
+
+
+@pytest.fixture(autouse=True)
+def crashing(api: Api, on_ray) -> None:
+    api.upload_jobs("crashing", "hello")
+
+
+def _pid_of(actor_name: str) -> int:
+    from ray.util.state import list_actors
+
+    return next(a.pid for a in list_actors(filters=[("name", "=", actor_name)], limit=1000) if a.state == "ALIVE")
+
+
+def _kill(actor_name: str) -> None:
+    psutil.Process(_pid_of(actor_name)).kill()
+
+
+def _submit_and_wait(url: str, replies: list[httpx.Response]) -> threading.Thread:
+    """A sync job of three seconds, waited for in a thread."""
+
+    def wait() -> None:
+        with httpx.Client(base_url=url, timeout=60) as http:
+            sleep = {"appName": "crashing", "classPath": "hello.Sleep", "context": "shared", "sync": "true"}
+            replies.append(http.post("/jobs", params={**sleep, "timeout": 50}, content="seconds = 3"))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("victims", [["job-store"], ["supervisor"], ["supervisor", "job-store"]])
+def test_sigkill_of_the_services_actors_loses_no_job(api, context, service, victims):
+    replies: list[httpx.Response] = []
+    running = api.start("crashing", "hello.Sleep", context, "seconds = 3").json()["jobId"]
+    waiting = _submit_and_wait(service.url, replies)
+    finished = api.start("crashing", "hello.Echo", context, "value = kept", sync="true").json()["jobId"]
+    eventually(lambda: len(api.http.get("/jobs?status=running").json()) == 2)
+    for victim in victims:
+        _kill(victim)
+    assert api.ended(running)["result"] == "slept"
+    waiting.join(60)
+    assert replies[0].json()["result"] == "slept", replies[0].text
+    assert api.job(finished)["result"] == "kept"
+    assert context in api.http.get("/contexts").json()
+    assert api.run("crashing", "hello.Echo", context, "value = 9") == 9
+
+
+def test_a_job_whose_idle_runner_died_gets_another_one(api, context):
+    from ray.util.state import list_actors
+
+    assert api.run("crashing", "hello.Echo", context, "value = 1") == 1
+    for actor in list_actors(filters=[("state", "=", "ALIVE")], limit=1000):
+        if actor.name and actor.name.startswith(f"{context}/runner-"):
+            psutil.Process(actor.pid).kill()
+    eventually(lambda: api.run("crashing", "hello.Echo", context, "value = 2") == 2)
+
+
+def test_a_context_made_again_under_its_name_takes_jobs_at_once(api):
+    for value in (1, 2):
+        assert api.http.post("/contexts/again?num-cpu-cores=1").status_code == 200
+        assert api.run("crashing", "hello.Echo", "again", f"value = {value}") == value
+        assert api.http.delete("/contexts/again").status_code == 200
+
+
+def test_an_ad_hoc_context_whose_job_is_refused_goes_as_well(api):
+    jar = {"Content-Type": "application/java-archive"}
+    from tests.service import zip_of
+
+    assert api.http.post("/binaries/ajar", content=zip_of({"a.class": "x"}), headers=jar).status_code == 201
+    assert api.start("ajar", "a.Main", None, sync="true").status_code == 404
+    eventually(lambda: not [name for name in api.http.get("/contexts").json() if name.endswith("-a.Main")])
+
+
+def test_a_delete_while_a_context_starts_stops_it(api, service):
+    made: list[httpx.Response] = []
+
+    def create() -> None:
+        with service.client() as http:
+            made.append(http.post("/contexts/hasty?num-cpu-cores=1"))
+
+    creating = threading.Thread(target=create)
+    creating.start()
+    eventually(lambda: api.http.get("/contexts/hasty").status_code == 200)
+    assert api.http.get("/contexts/hasty").json()["state"] == "STARTED"
+    assert api.http.delete("/contexts/hasty").status_code == 200
+    creating.join(60)
+    assert made[0].status_code == 500 and "was stopped while it started" in made[0].text
+    assert api.http.get("/contexts/hasty").status_code == 404
+
+
+def test_a_second_server_of_a_data_directory_joins_and_leaves_its_ray_up(api, context, service):
+    from tests.service import Service
+
+    second = Service(service.data_dir)
+    second.start()
+    with second.client() as http:
+        assert context in http.get("/contexts").json()
+    assert second.stop() == 0
+    assert api.run("crashing", "hello.Echo", context, "value = 3") == 3
