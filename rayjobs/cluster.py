@@ -18,6 +18,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rayjobs.errors import ActorGone, RayJobsError
+from rayjobs.placement import NodeShare
 from rayjobs.settings import Settings
 from rayjobs.spark import jvm
 
@@ -181,6 +182,16 @@ def _ensure(actor_class: type, name: str) -> Any:
         max_task_retries=-1,
         scheduling_strategy=_on_node(node_id()),
     )
+
+
+async def node_shares() -> list[NodeShare]:
+    """The living nodes of the cluster: their resources, and what of them is free."""
+    return await asyncio.get_running_loop().run_in_executor(None, _node_shares)
+
+
+def _node_shares() -> list[NodeShare]:
+    free = ray._private.state.available_resources_per_node()
+    return [NodeShare(node["Resources"], free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"]]
 
 
 def spawn_context(context_name: str, settings: Settings, *args: Any) -> ActorHandle:

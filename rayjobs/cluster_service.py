@@ -11,7 +11,7 @@ from typing import Any
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
-from rayjobs.errors import ActorGone, NoRunningJob, TooLarge
+from rayjobs.errors import ActorGone, NoRunningJob, NoSuchContext, TooLarge
 from rayjobs.records import BinaryInfo, BinaryType, ContextInfo, JobInfo, JobReply
 from rayjobs.service import Submission
 from rayjobs.states import JobState
@@ -59,18 +59,27 @@ class ClusterService:
     async def create_context(self, name: str, settings: dict[str, Any]) -> ContextInfo:
         return await self._ask(cluster.SUPERVISOR, "create_context", name, settings)
 
-    async def stop_context(self, name: str) -> bool:
-        return await self._ask(cluster.SUPERVISOR, "stop_context", name)
+    async def stop_context(self, name: str, force: bool = False) -> bool:
+        return await self._ask(cluster.SUPERVISOR, "stop_context", name, force)
+
+    async def reset_contexts(self, wait: bool) -> None:
+        await self._ask(cluster.SUPERVISOR, "reset_contexts", wait)
 
     async def start_job(self, submission: Submission) -> JobReply:
         if submission.context is None:
             return await self._ask(cluster.SUPERVISOR, "submit", submission)
-        context = cluster.context_actor_name(submission.context)
-        if context not in self._handles:
-            await self.get_binary(submission.app_name)
-            await self._ask(cluster.SUPERVISOR, "require_running", submission.context)
+        kept = self._handles.get(cluster.context_actor_name(submission.context))
+        if kept:
+            try:
+                return await cluster.call(kept.submit.remote(submission))
+            except ActorGone:
+                self._forget(cluster.context_actor_name(submission.context), kept)
+            with contextlib.suppress(NoSuchContext):
+                return await self._ask(cluster.SUPERVISOR, "job_after_loss", submission)
+        await self.get_binary(submission.app_name)
+        await self._ask(cluster.SUPERVISOR, "require_running", submission.context)
         try:
-            return await self._ask(context, "submit", submission)
+            return await self._ask(cluster.context_actor_name(submission.context), "submit", submission)
         except ActorGone:
             return await self._ask(cluster.SUPERVISOR, "job_after_loss", submission)
 
@@ -117,12 +126,15 @@ class ClusterService:
         if kept:
             with contextlib.suppress(ActorGone):
                 return await cluster.call(getattr(kept, verb).remote(*args))
-            if self._handles.get(actor) is kept:
-                del self._handles[actor]
+            self._forget(actor, kept)
         handle = await cluster.find(actor)
         reply = await cluster.call(getattr(handle, verb).remote(*args))
         self._handles[actor] = handle
         return reply
+
+    def _forget(self, actor: str, handle: ActorHandle) -> None:
+        if self._handles.get(actor) is handle:
+            del self._handles[actor]
 
 
 async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

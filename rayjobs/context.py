@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +31,7 @@ from rayjobs.runners import RunnerPool
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
 from rayjobs.spark import session as spark
+from rayjobs.spark.needs import needs_of
 from rayjobs.states import JobEvent, JobState
 
 log = logging.getLogger(__name__)
@@ -36,7 +40,7 @@ T = TypeVar("T")
 
 ADHOC_PATIENCE_S = 60.0
 """An ad-hoc context that got no job by then is over: who asked for it is gone."""
-STOPPED_POLL_S = 1.0
+PULSE_S = 1.0
 JVM_CALL_TIMEOUT_S = 10.0
 
 
@@ -61,6 +65,7 @@ class Context:
         self._spark: spark.RunningSpark | None = None
         self._place: Workplace | None = None
         self._jobs: dict[str, JobRun] = {}
+        self._idle_since = time.monotonic()
         self._stopping = False
         self._over: asyncio.Future[ContextOver] = asyncio.get_running_loop().create_future()
         self._watch: asyncio.Task[None] | None = None
@@ -102,6 +107,12 @@ class Context:
             raise
         return await job.wait(submission.wait_s)
 
+    async def resume(self, job: JobInfo, config: dict[str, Any]) -> JobReply:
+        """Run a job again that was RESTARTING, with the binary it had; the job once its validation passed."""
+        if self._place is None:
+            raise NoSuchContext(f"context {self._info.name} not found: it is still starting")
+        return await self._take_in(job, config, self._place).wait(0)
+
     async def kill_job(self, job_id: str) -> JobInfo:
         """The job, KILLED: stored, its Spark work cancelled, its process ended. Raises `NoRunningJob`."""
         job = self._jobs.get(job_id)
@@ -120,6 +131,10 @@ class Context:
     async def active_jobs(self) -> list[str]:
         """Ids of the jobs that hold a slot."""
         return list(self._jobs)
+
+    async def idle_s(self) -> float:
+        """How long this context has had no job."""
+        return 0.0 if self._jobs else time.monotonic() - self._idle_since
 
     async def shutdown(self) -> None:
         """End the jobs, the runners, Spark and its JVM; the caller then kills this actor."""
@@ -140,10 +155,13 @@ class Context:
         binary = await cluster.call(self._place.store.get_binary.remote(submission.app_name))
         if submission.job_id not in self._jobs:
             self._refuse_if_full_or_unfit(submission, binary)
-            job = JobRun(self._new_job(submission, binary), submission.config, self._place)
-            self._jobs[submission.job_id] = job
-            job.task.add_done_callback(lambda _: self._free_slot(submission.job_id))
+            return self._take_in(self._new_job(submission, binary), submission.config, self._place)
         return self._jobs[submission.job_id]
+
+    def _take_in(self, info: JobInfo, config: dict[str, Any], place: Workplace) -> JobRun:
+        job = self._jobs[info.job_id] = JobRun(info, config, place)
+        job.task.add_done_callback(lambda _: self._free_slot(info.job_id))
+        return job
 
     def _refuse_if_full_or_unfit(self, submission: Submission, binary: BinaryInfo) -> None:
         name = "ad-hoc" if self._info.is_adhoc else self._info.name
@@ -155,11 +173,20 @@ class Context:
             raise NoSlotsAvailable(f"Too many running jobs ({len(self._jobs)}) for job context '{name}'")
 
     def _new_job(self, submission: Submission, binary: BinaryInfo) -> JobInfo:
-        job_id, class_path = submission.job_id, submission.class_path
-        return JobInfo(job_id, self._info.id, self._info.name, binary, class_path, JobState.STARTED, utc_now())
+        return JobInfo(
+            submission.job_id,
+            self._info.id,
+            self._info.name,
+            binary,
+            submission.class_path,
+            JobState.STARTED,
+            utc_now(),
+            is_async=submission.wait_s <= 0,
+        )
 
     def _free_slot(self, job_id: str) -> None:
         self._jobs.pop(job_id, None)
+        self._idle_since = time.monotonic()
         self._end_if_adhoc()
 
     def _end_if_adhoc(self) -> None:
@@ -204,14 +231,35 @@ class Context:
     async def _watch_spark(self, running: spark.RunningSpark) -> None:
         """Notice a driver JVM that died, or an application that a job or an operator stopped from outside."""
         exited = asyncio.ensure_future(asyncio.to_thread(spark.wait_for_exit, running))
-        stopped = asyncio.ensure_future(self._await_stopped(running))
-        done, _ = await asyncio.wait({exited, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        unfit = asyncio.ensure_future(self._await_unfit(running))
+        done, _ = await asyncio.wait({exited, unfit}, return_when=asyncio.FIRST_COMPLETED)
         self._declare_over(ContextOver(done.pop().result()))
 
-    async def _await_stopped(self, running: spark.RunningSpark) -> str:
-        while not await self._in_jvm(spark.is_stopped, running):
-            await asyncio.sleep(STOPPED_POLL_S)
-        return "its Spark application was stopped from outside"
+    async def _await_unfit(self, running: spark.RunningSpark) -> str:
+        """Why a Spark application whose JVM lives is of no use. A JVM that is gone is not this one's to tell."""
+        clock = asyncio.get_running_loop().time
+        limit_s = self._settings.executor_timeout_s
+        last_seen = clock()
+        while clock() - last_seen <= limit_s:
+            with contextlib.suppress(spark.JvmSilent):
+                executors = await self._in_jvm(spark.count_executors, running)
+                if executors is None:
+                    return "its Spark application was stopped from outside"
+                if executors or not self._jobs:
+                    last_seen = clock()
+            self._tidy()
+            await asyncio.sleep(PULSE_S)
+        needs = needs_of(self._info.settings, os.cpu_count() or 1)
+        return (
+            f"its jobs had no executor for {limit_s:g} s: Ray could not place any of {needs.executors} with "
+            f"{needs.cores} core(s) and {needs.memory} each, or they die as they start; `ray status` and the "
+            "raydp-executor actors in Ray's dashboard say more"
+        )
+
+    def _tidy(self) -> None:
+        limit_s = self._settings.runner_idle_timeout_s
+        if self._place and limit_s:
+            self._place.pool.end_idle(time.monotonic() - limit_s)
 
     async def _in_jvm(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._jvm_threads, function, *args)

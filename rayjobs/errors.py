@@ -16,9 +16,11 @@
     ├── NotFound
     │   ├── NoSuchBinary · NoSuchContext · NoSuchJob · NoSuchClass · NoRunningJob · NoSuchLog
     ├── Conflict
-    │   ├── BinaryInUse · ContextStopping · NoSlotsAvailable · JobExists
+    │   ├── BinaryInUse · ContextStopping · ContextRestarting · NoSlotsAvailable · JobExists
     └── ServiceFailure              our side or the cluster's
-        ├── ContextInitError · ContextDeleteError · StorageFailure · ActorGone · IllegalTransition
+        ├── ContextInitError        the context did not come up
+        │   └── NotEnoughResources  the cluster has no room for its executors
+        ├── ContextDeleteError · StorageFailure · ActorGone · ServiceStarting · IllegalTransition
 
 `code` is the stable, machine-readable kind that HTTP clients see; which HTTP status each gets stands in
 `rayjobs/web/errors.py`. All errors take one positional message (and, some, one `detail`), so they survive
@@ -142,6 +144,10 @@ class ContextStopping(Conflict):
     code = "context-stopping"
 
 
+class ContextRestarting(Conflict):
+    code = "context-restarting"
+
+
 class NoSlotsAvailable(Conflict):
     code = "no-slots-available"
 
@@ -158,6 +164,10 @@ class ContextInitError(ServiceFailure):
     code = "context-init-error"
 
 
+class NotEnoughResources(ContextInitError):
+    code = "not-enough-resources"
+
+
 class ContextDeleteError(ServiceFailure):
     code = "context-delete-error"
 
@@ -170,6 +180,12 @@ class ActorGone(ServiceFailure):
     """The actor behind a handle died; its name may be taken by a successor."""
 
     code = "actor-gone"
+
+
+class ServiceStarting(ServiceFailure):
+    """The supervisor started again and has not found all its contexts yet."""
+
+    code = "service-starting"
 
 
 class IllegalTransition(ServiceFailure):

@@ -16,7 +16,7 @@ from rayjobs.errors import ActorGone, ErrorData, JobLoadingFailed, RayJobsError,
 from rayjobs.records import JobInfo, JobReply
 from rayjobs.runner import Done, Failed, Refused, RunnerSetup, Task, Valid, error_of
 from rayjobs.runners import RunnerPool, RunnerSlot
-from rayjobs.states import JobEvent, job_states_leading
+from rayjobs.states import JobEvent, JobState, job_states_leading
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ class JobRun:
     """Runs as a task of its own from the moment it is made; `task` is done when its slot is free.
 
     Every state is in the store before anyone hears of it. Whoever ends the job, the first to store an end wins.
+    A job that is RESTARTING is in the store already.
     """
 
     def __init__(self, info: JobInfo, config: dict[str, Any], place: Workplace):
@@ -148,6 +149,8 @@ class JobRun:
 
     async def _stored(self) -> None:
         """The job's first row is in the store, written once however many wait for it."""
+        if self._start is None and self.info.state is JobState.RESTARTING:
+            return
         if self._start is None:
             written = cluster.call(self._place.store.create_job.remote(self.info, self._config))
             self._start = asyncio.ensure_future(written)
@@ -183,11 +186,15 @@ class JobRun:
 
     async def _refuse(self, error: RayJobsError) -> None:
         """A job that never reached its validation leaves no record, only the caller's error."""
-        if self._start is None or (self._start.done() and self._start.exception()):
-            if not self._accepted.done():
-                self._accepted.set_exception(error)
-        else:
+        if self._is_recorded():
             await self._fail(error_data_of(error))
+        elif not self._accepted.done():
+            self._accepted.set_exception(error)
+
+    def _is_recorded(self) -> bool:
+        if self._start is None:
+            return self.info.state is JobState.RESTARTING
+        return not (self._start.done() and self._start.exception())
 
     def _settle(self, reply: JobReply) -> None:
         _resolve(self._ended, reply)

@@ -67,7 +67,10 @@ class BinaryInfo:
 
 @dataclass(frozen=True)
 class ContextInfo:
-    """One context. `settings` are its own, after defaults; `end_time` is set in final states only."""
+    """One context. `settings` are its own, after defaults; `end_time` is set in final states only.
+
+    `waits_for` says what a context in STARTED lacks, while it lacks something; it is not stored.
+    """
 
     id: str
     name: str
@@ -79,6 +82,7 @@ class ContextInfo:
     error: ErrorData | None = None
     application_id: str | None = None
     ui_url: str | None = None
+    waits_for: str | None = None
 
     def after(self, event: ContextEvent, error: ErrorData | None = None) -> ContextInfo:
         """This context after `event`, by the state table; raises `IllegalTransition`."""
@@ -96,7 +100,10 @@ class ContextOver:
 
 @dataclass(frozen=True)
 class JobInfo:
-    """One job. `end_time` is set in final states, `error` in ERROR, KILLED and RESTARTING."""
+    """One job. `end_time` is set in final states, `error` in ERROR, KILLED and RESTARTING.
+
+    `is_async`: nobody waits for its end, so it may be run again when its context died and comes back.
+    """
 
     job_id: str
     context_id: str
@@ -107,6 +114,7 @@ class JobInfo:
     start_time: datetime
     end_time: datetime | None = None
     error: ErrorData | None = None
+    is_async: bool = False
 
     def after(self, event: JobEvent, error: ErrorData | None = None) -> JobInfo:
         """This job after `event`, by the state table; raises `IllegalTransition`."""

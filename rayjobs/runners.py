@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +26,7 @@ class RunnerSlot:
     binary: BinaryInfo | None = None
     pid: int | None = None
     loaded: set[str] = field(default_factory=set)
+    idle_since: float = 0.0
 
     def is_alive(self) -> bool:
         """Whether its process, which is on this node, is there; costs a microsecond, where a call costs half a job."""
@@ -77,9 +79,16 @@ class RunnerPool:
 
     def give_back(self, slot: RunnerSlot) -> None:
         """The runner waits for the next job of its binary; the one idle longest goes beyond the limit."""
+        slot.idle_since = time.monotonic()
         self._idle.append(slot)
         while len(self._idle) > (0 if self._closed else self._idle_limit):
             self.discard(self._idle.pop(0))
+
+    def end_idle(self, before: float) -> None:
+        """End the runners that have had no job since `before` (monotonic seconds); spare ones stay."""
+        for slot in [slot for slot in self._idle if slot.idle_since < before]:
+            self._idle.remove(slot)
+            self.discard(slot)
 
     def discard(self, slot: RunnerSlot) -> None:
         """End the runner's process at once, whatever it does."""

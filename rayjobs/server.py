@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -12,6 +13,7 @@ import uvicorn
 from rayjobs import cluster, local_ray
 from rayjobs.cluster_service import ClusterService
 from rayjobs.errors import ActorGone
+from rayjobs.predefined import upload_predefined
 from rayjobs.settings import Settings
 from rayjobs.web.app import create_app
 
@@ -31,8 +33,10 @@ def serve(settings: Settings, say: Callable[[str], None], progress: Callable[[st
         ray = _local_ray(settings, is_owner, progress)
         try:
             _join(settings, ray, progress)
+            service = ClusterService(settings.max_binary_bytes)
+            asyncio.run(upload_predefined(service, settings.predefined_binaries))
             _announce(settings, listener, ray, say)
-            _serve_http(settings, listener)
+            _serve_http(service, settings, listener)
         except KeyboardInterrupt:
             pass
         finally:
@@ -120,8 +124,8 @@ def _announce(
     say(f"serving on http://{host}:{listener.getsockname()[1]}")
 
 
-def _serve_http(settings: Settings, listener: socket.socket) -> None:
-    app = create_app(ClusterService(settings.max_binary_bytes), settings)
+def _serve_http(service: ClusterService, settings: Settings, listener: socket.socket) -> None:
+    app = create_app(service, settings)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -50,14 +50,20 @@ class JobService(Protocol):
     async def create_context(self, name: str, settings: dict[str, Any]) -> ContextInfo:
         """A running context; raises `BadContextName`, `ContextExists`, `BadConfig`, `ContextInitError`."""
 
-    async def stop_context(self, name: str) -> bool:
-        """True once stopped, False if that still goes on; raises `NoSuchContext`, `ContextDeleteError`."""
+    async def stop_context(self, name: str, force: bool = False) -> bool:
+        """True once stopped, False if that still goes on; `force` ends it without asking it.
+
+        Raises `NoSuchContext`, `ContextDeleteError`.
+        """
+
+    async def reset_contexts(self, wait: bool) -> None:
+        """Stop all contexts and create the predefined ones again, in the background; `wait` for the stops."""
 
     async def start_job(self, submission: Submission) -> JobReply:
         """The job as it stands when its caller's wait is over: ended, or (async, or waited long) not yet.
 
-        Raises `NoSuchBinary`, `NoSuchContext`, `ContextStopping`, `ContextInitError` (ad-hoc), `NoSuchClass`,
-        `JobLoadingFailed`, `InvalidJobType`, `NoSlotsAvailable`, `ValidationFailed`, `JobExists`.
+        Raises `NoSuchBinary`, `NoSuchContext`, `ContextStopping`, `ContextRestarting`, `ContextInitError` (ad-hoc),
+        `NoSuchClass`, `JobLoadingFailed`, `InvalidJobType`, `NoSlotsAvailable`, `ValidationFailed`, `JobExists`.
         """
 
     async def get_job(self, job_id: str) -> JobReply:

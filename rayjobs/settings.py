@@ -52,8 +52,16 @@ class Settings:
     ray_dashboard_port: int = _setting(
         "ray.dashboard-port", 8265, "port of the Ray dashboard of a Ray started here; another free one if taken"
     )
+    ray_autoscaling: bool = _setting(
+        "ray.autoscaling", False, "the cluster can grow: a context is never refused for lack of nodes, it waits"
+    )
     ray_object_store_bytes: int = _setting("ray.object-store-bytes", 512 * 2**20, "object store of a Ray started here")
     max_binary_bytes: int = _setting("binaries.max-bytes", 2 * 2**30, "largest binary accepted")
+    predefined_binaries: dict[str, Any] = _setting(
+        "binaries.predefined",
+        {},
+        "binaries that are uploaded at start: paths of .whl, .egg, .zip, .py, .jar files by app",
+    )
     context_per_jvm: bool = _setting(
         "contexts.context-per-jvm", True, "each context its own Spark application; false is not there yet"
     )
@@ -67,6 +75,24 @@ class Settings:
         "contexts.deletion-timeout-s", 15.0, "a DELETE answers 202 when the stop takes longer"
     )
     context_kill_after_s: float = _setting("contexts.kill-after-s", 60.0, "a stop that takes longer is ended by force")
+    context_restart: bool = _setting(
+        "contexts.supervise",
+        False,
+        "a context that dies is started again, and its async jobs with it; launcher.spark.driver.supervise of a "
+        "context wins",
+    )
+    context_restart_attempts: int = _setting(
+        "contexts.restart-attempts", 3, "how often in a row a supervised context is started again"
+    )
+    context_idle_timeout_s: float = _setting(
+        "contexts.idle-timeout-s", 0.0, "a context without a job for that long is stopped; 0: never"
+    )
+    executor_timeout_s: float = _setting(
+        "contexts.executor-timeout-s", 120.0, "a context that has no executor for that long is ended"
+    )
+    predefined_contexts: dict[str, Any] = _setting(
+        "contexts.predefined", {}, "contexts that are created at start and by a reset, by name, with their settings"
+    )
     context_settings: dict[str, Any] = _setting(
         "contexts.context-settings",
         {},
@@ -85,6 +111,9 @@ class Settings:
     spare_runners: int = _setting(
         "runners.spare", 1, "started runners a context keeps ready for a binary it has not met"
     )
+    runner_idle_timeout_s: float = _setting(
+        "runners.idle-timeout-s", 3600.0, "a runner without a job for that long is ended; 0: never"
+    )
     sync_timeout_s: float = _setting(
         "jobs.sync-timeout-s", 10.0, "how long a sync job is waited for when the request has no timeout"
     )
@@ -92,6 +121,11 @@ class Settings:
         "jobs.load-timeout-s", 120.0, "a job whose module takes longer to import is refused"
     )
     job_defaults: dict[str, Any] = _setting("job-defaults", {}, "configuration that lies under every job's own")
+    retention_s: float = _setting(
+        "records.retention-s",
+        72 * 3600.0,
+        "ended jobs and contexts, their results and logs are deleted after that; 0: never",
+    )
     inline_result_bytes: int = _setting(
         "results.inline-bytes", 256 * 2**10, "larger results live in files beside the store"
     )

@@ -1,56 +1,45 @@
-"""Which contexts should exist: it creates, finds, stops and, after its own restart, recovers them."""
+"""Which contexts should exist: it creates, finds, stops, reaps and, after its own restart, recovers them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+import time
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from ray.actor import ActorHandle
-
-from rayjobs import cluster, context_settings
+from rayjobs import cluster, context_settings, hocon
 from rayjobs.errors import (
     ActorGone,
     BadContextName,
     ContextDeleteError,
     ContextExists,
-    ContextInitError,
+    ContextRestarting,
     ContextStopping,
-    ErrorData,
     NoSuchContext,
     NoSuchJob,
     RayJobsError,
-    error_data_of,
+    ServiceStarting,
 )
-from rayjobs.records import ContextInfo, ContextOver, JobReply, utc_now
+from rayjobs.live_context import LOST, LiveContext
+from rayjobs.placement import Room, room_for, shortage
+from rayjobs.records import ContextInfo, JobReply, utc_now
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
 from rayjobs.spark.kinds import kind_of
-from rayjobs.spark.needs import needs_of
-from rayjobs.states import ContextEvent, ContextState
+from rayjobs.spark.needs import SparkNeeds, needs_of
+from rayjobs.states import ContextState
 
 log = logging.getLogger(__name__)
 
-PING_TIMEOUT_S = 5.0
-RETRY_S = 1.0
+STEP_S = 1.0
+CLEAN_UP_S = 60.0
+RECOVERY_PATIENCE_S = 5.0
 ORPHAN_TIMEOUT_S = 10.0
-
-
-@dataclass(eq=False)
-class LiveContext:
-    """A context that is not final: its record as stored, its actor, and the tasks that attend it.
-
-    `lock` is held from the choice of a next state until it is stored.
-    """
-
-    info: ContextInfo
-    handle: ActorHandle | None = None
-    watch: asyncio.Task[None] | None = None
-    stop: asyncio.Task[None] | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+PING_TIMEOUT_S = 5.0
 
 
 class Supervisor:
@@ -62,7 +51,11 @@ class Supervisor:
     def __init__(self, settings: Settings):
         self._settings = settings
         self._live: dict[str, LiveContext] = {}
-        self._recovery = asyncio.get_running_loop().create_task(self._recover(), name="recover")
+        self._next_clean_up = 0.0
+        self._predefined: asyncio.Task[None] | None = None
+        loop = asyncio.get_running_loop()
+        self._recovery = loop.create_task(self._recover(), name="recover")
+        self._loop = loop.create_task(self._run_loop(), name="control-loop")
 
     async def ready(self) -> None:
         """Returns once the contexts of an earlier life are found again."""
@@ -79,36 +72,45 @@ class Supervisor:
     async def get_context(self, name: str) -> ContextInfo:
         """The unfinished context of that name; raises `NoSuchContext`."""
         await self.ready()
-        return self._find(name, f"can't find context with name {name}").info
+        live = self._find(name, f"can't find context with name {name}")
+        return replace(live.info, waits_for=live.waits_for)
 
     async def create_context(self, name: str, settings: dict[str, Any] | None = None) -> ContextInfo:
         """A running context. `settings` lie over the server's `contexts.context-settings`, dotted keys.
 
-        Raises `BadContextName`, `ContextExists`, `BadConfig`, `ContextInitError`.
+        Raises `BadContextName`, `ContextExists`, `BadConfig`, `ContextInitError`, `ServiceStarting`.
         """
-        await self.ready()
+        await self._recovered()
         if not name[:1].isalpha():
             raise BadContextName("context name must start with letters")
-        return await self._create(name, settings or {}, is_adhoc=False)
+        return (await self._create(name, settings or {}, is_adhoc=False)).info
 
-    async def stop_context(self, name: str) -> bool:
+    async def stop_context(self, name: str, force: bool = False) -> bool:
         """True once stopped, False if that takes longer than `contexts.deletion-timeout-s` and goes on.
 
-        A context that is still starting is stopped too. Raises `NoSuchContext`, `ContextDeleteError`.
+        A context that is still starting is stopped too; `force` ends it without asking it. Raises `NoSuchContext`,
+        `ContextDeleteError`, `ServiceStarting`.
         """
-        await self.ready()
-        stop = self._begin_stop(self._find(name, f"context {name} not found"))
+        await self._recovered()
+        stop = self._find(name, f"context {name} not found").begin_stop(force)
         done, _ = await asyncio.wait({stop}, timeout=self._settings.context_deletion_timeout_s)
         if done and (failure := stop.exception()):
             raise ContextDeleteError(f"context {name} is not stopped: {failure}") from None
         return bool(done)
+
+    async def reset_contexts(self, wait: bool) -> None:
+        """Stop all contexts, then create the predefined ones again, in the background; `wait` for the stops."""
+        await self._recovered()
+        reset = asyncio.create_task(self._reset(), name="reset")
+        if wait:
+            await asyncio.shield(reset)
 
     async def submit(self, submission: Submission) -> JobReply:
         """Run a job by name of its context, or in an ad-hoc one; for callers without a context's handle.
 
         The same job id again joins the job that there is. Raises what `JobService.start_job` does.
         """
-        await self.ready()
+        await self._recovered()
         store = await cluster.find(cluster.STORE)
         await cluster.call(store.get_binary.remote(submission.app_name))
         live = await self._context_for(submission)
@@ -118,20 +120,20 @@ class Supervisor:
             return await self.job_after_loss(submission)
 
     async def require_running(self, name: str) -> None:
-        """Raises `NoSuchContext` or `ContextStopping` for a context that takes no jobs."""
+        """Raises `NoSuchContext`, `ContextStopping` or `ContextRestarting` for a context that takes no jobs."""
         await self.ready()
         self._find_running(name)
 
     async def job_after_loss(self, submission: Submission) -> JobReply:
         """What became of a job whose context died or was deleted under it; raises `NoSuchContext` if it never was.
 
-        Its jobs are ended when a context is buried, which may be a moment away.
+        Its jobs are ended, or marked to run again, when that is noticed, which may be a moment away.
         """
         store = await cluster.find(cluster.STORE)
-        deadline = asyncio.get_running_loop().time() + ORPHAN_TIMEOUT_S
+        deadline = time.monotonic() + ORPHAN_TIMEOUT_S
         try:
             reply = await cluster.call(store.get_job.remote(submission.job_id))
-            while not reply.job.state.is_final and asyncio.get_running_loop().time() < deadline:
+            while not reply.job.state.is_final and time.monotonic() < deadline:
                 await asyncio.sleep(0.05)
                 reply = await cluster.call(store.get_job.remote(submission.job_id))
         except NoSuchJob:
@@ -141,10 +143,52 @@ class Supervisor:
     async def shutdown(self) -> None:
         """Stop every context, and return when all are final."""
         await self.ready()
-        stops = [self._begin_stop(live) for live in list(self._live.values())]
-        for failure in await asyncio.gather(*stops, return_exceptions=True):
-            if failure:
-                log.error("a context did not stop: %s", failure)
+        await self._stop_all()
+
+    async def step(self, now: float) -> None:
+        """What is due at `now` (monotonic seconds): idle contexts, records that are old, jobs without a context."""
+        await self._stop_idle()
+        if now >= self._next_clean_up:
+            self._next_clean_up = now + CLEAN_UP_S
+            store = await cluster.find(cluster.STORE)
+            await cluster.call(store.end_orphans.remote(LOST))
+            if self._settings.retention_s:
+                before = utc_now() - timedelta(seconds=self._settings.retention_s)
+                await cluster.call(store.delete_older.remote(before))
+
+    async def _run_loop(self) -> None:
+        while True:
+            try:
+                await self.ready()
+                await self.step(time.monotonic())
+            except Exception:
+                log.exception("a step of the control loop failed; it goes on")
+            await asyncio.sleep(STEP_S)
+
+    async def _stop_idle(self) -> None:
+        limit_s = self._settings.context_idle_timeout_s
+        if not limit_s:
+            return
+        for live in list(self._live.values()):
+            if live.info.state is ContextState.RUNNING and await self._idle_s(live) > limit_s:
+                log.info("context %s had no job for %g s and is stopped", live.info.name, limit_s)
+                live.begin_stop()
+
+    async def _idle_s(self, live: LiveContext) -> float:
+        """How long a context has had no job; 0 for one that does not answer: its watch sees to that."""
+        try:
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                return await cluster.call(live.handle.idle_s.remote())
+        except (ActorGone, TimeoutError):
+            return 0.0
+
+    async def _recovered(self) -> None:
+        """Changes are refused until the contexts of an earlier life are found; that takes a moment."""
+        try:
+            async with asyncio.timeout(RECOVERY_PATIENCE_S):
+                await self.ready()
+        except TimeoutError:
+            raise ServiceStarting("the supervisor looks for its contexts after a restart; try again") from None
 
     def _find(self, name: str, message: str) -> LiveContext:
         try:
@@ -154,170 +198,82 @@ class Supervisor:
 
     def _find_running(self, name: str) -> LiveContext:
         live = self._find(name, f"context {name} not found")
-        if live.info.state is ContextState.STOPPING:
-            raise ContextStopping("Context stop in progress")
-        if live.info.state is not ContextState.RUNNING:
-            raise NoSuchContext(f"context {name} not found: it is still starting")
-        return live
+        match live.info.state:
+            case ContextState.RUNNING:
+                return live
+            case ContextState.STOPPING:
+                raise ContextStopping("Context stop in progress")
+            case ContextState.RESTARTING:
+                raise ContextRestarting(f"context {name} died and is being started again; try again")
+        raise NoSuchContext(f"context {name} not found: it is still starting")
 
     async def _context_for(self, submission: Submission) -> LiveContext:
         """The context a job names, or the ad-hoc one that is made for it, called `<job id>-<class path>`."""
         if submission.context is not None:
             return self._find_running(submission.context)
         name = f"{submission.job_id}-{submission.class_path}"
-        if name not in self._live:
-            await self._create(name, context_settings.posted(submission.config), is_adhoc=True)
-        return self._find_running(name)
+        if name in self._live:
+            return self._find_running(name)
+        return await self._create(name, context_settings.posted(submission.config), is_adhoc=True)
 
-    async def _create(self, name: str, settings: dict[str, Any], is_adhoc: bool) -> ContextInfo:
+    async def _create(self, name: str, settings: dict[str, Any], is_adhoc: bool) -> LiveContext:
         if name in self._live:
             raise ContextExists(f"context {name} exists")
         effective = self._settings.context_settings | settings
         kind_of(effective)
-        needs_of(effective, os.cpu_count() or 1)
+        _needs(effective)
         info = ContextInfo(str(uuid.uuid4()), name, ContextState.STARTED, utc_now(), effective, is_adhoc)
-        live = self._live[name] = LiveContext(info)
-        try:
-            async with live.lock:
-                await self._save(live, info)
-            await self._start(live)
-        except Exception as error:
-            if live.stop is None:
-                failure = _init_error(name, error)
-                await self._bury(live, ContextEvent.INIT_FAILED, error_data_of(failure))
-                raise failure from None
-        if live.stop:
-            await asyncio.wait({live.stop})
-            raise ContextInitError(f"context {name} was stopped while it started")
-        return live.info
+        live = self._adopt(info)
+        await live.start()
+        return live
 
-    async def _start(self, live: LiveContext) -> None:
-        """From STARTED to RUNNING; a DELETE meanwhile wins, and its stop clears up."""
-        if live.stop:
-            return
-        live.handle = cluster.spawn_context(live.info.name, self._settings, live.info)
-        limit_s = self._settings.context_creation_timeout_s
-        try:
-            facts = await asyncio.wait_for(cluster.call(live.handle.initialise.remote()), limit_s)
-        except TimeoutError:
-            raise ContextInitError(f"context {live.info.name} was not up within {limit_s:g} s") from None
-        except ActorGone as error:
-            raise ContextInitError(f"the process of context {live.info.name} died: {error.message}") from None
-        async with live.lock:
-            if live.stop is None:
-                running = replace(live.info, application_id=facts.application_id, ui_url=facts.ui_url)
-                await self._save(live, running.after(ContextEvent.INITIALISED))
-                self._attend(live)
+    def _adopt(self, info: ContextInfo) -> LiveContext:
+        live = self._live[info.name] = LiveContext(info, self._settings, self._room_for, self._forget)
+        return live
 
-    def _attend(self, live: LiveContext) -> None:
-        live.watch = asyncio.create_task(self._watch(live), name=f"watch-{live.info.name}")
+    def _forget(self, live: LiveContext) -> None:
+        if self._live.get(live.info.name) is live:
+            del self._live[live.info.name]
 
-    async def _watch(self, live: LiveContext) -> None:
-        """Wait for an end that nobody asked for: an ad-hoc job over, Spark or the process gone."""
-        over = await self._await_end(live)
-        if live.stop:
-            return
-        if over.expected:
-            self._begin_stop(live)
-        else:
-            await self._bury_at_last(live, ContextEvent.DIED, _terminated(live.info, over.reason))
+    async def _room_for(self, live: LiveContext) -> tuple[Room, str]:
+        """Whether the cluster has room for its executors now, and what is lacking if not."""
+        needs, nodes = _needs(live.info.settings), await cluster.node_shares()
+        room = room_for(needs, nodes)
+        if room is Room.NOW:
+            return room, ""
+        others = [other.info for other in self._live.values() if other is not live and other.handle]
+        lack = shortage(needs, nodes, {info.name: _needs(info.settings) for info in others})
+        return (Room.LATER if self._settings.ray_autoscaling else room), lack
 
-    async def _await_end(self, live: LiveContext) -> ContextOver:
-        """An actor whose connection broke is asked again before it counts as dead."""
-        while True:
+    async def _reset(self) -> None:
+        await self._stop_all()
+        self._predefined = asyncio.create_task(self._create_predefined(), name="predefined")
+
+    async def _stop_all(self) -> None:
+        stops = [live.begin_stop() for live in list(self._live.values())]
+        for failure in await asyncio.gather(*stops, return_exceptions=True):
+            if failure:
+                log.error("a context did not stop: %s", failure)
+
+    async def _create_predefined(self) -> None:
+        """The contexts of the settings that do not exist; one that cannot start does not keep the others from it."""
+        for name, settings in self._settings.predefined_contexts.items():
             try:
-                return await cluster.call(live.handle.lifetime.remote())
-            except ActorGone as error:
-                if not await cluster.answers(live.handle, PING_TIMEOUT_S):
-                    return ContextOver(f"its process died: {error.message}")
-
-    def _begin_stop(self, live: LiveContext) -> asyncio.Task[None]:
-        """One task that sees the stop through, however many ask for it; a new one if the last could not."""
-        if live.stop is None or (live.stop.done() and not live.info.state.is_final):
-            live.stop = asyncio.create_task(self._stop(live), name=f"stop-{live.info.name}")
-        return live.stop
-
-    async def _stop(self, live: LiveContext) -> None:
-        """STOPPING, Spark and the actor ended, FINISHED; a context that hangs is ended by force."""
-        async with live.lock:
-            was_started = live.info.state is not ContextState.STARTED
-            if live.info.state.is_final:
-                return
-            if live.info.state is not ContextState.STOPPING:
-                await self._save(live, live.info.after(ContextEvent.STOP_REQUESTED))
-        if live.handle and was_started:
-            try:
-                shutdown = cluster.call(live.handle.shutdown.remote())
-                await asyncio.wait_for(shutdown, self._settings.context_kill_after_s)
-            except Exception as error:
-                log.warning("context %s is ended by force: %r", live.info.name, error)
-        await self._bury(live, ContextEvent.STOPPED, None)
-
-    async def _bury(self, live: LiveContext, event: ContextEvent, error: ErrorData | None) -> None:
-        """The final state of a context: its actor gone, its record and its jobs' ends stored, its name free."""
-        async with live.lock:
-            if live.info.state.is_final:
-                return
-            if live.handle:
-                await cluster.end(cluster.context_actor_name(live.info.name), live.handle)
-            final = live.info.after(event, error)
-            store = await cluster.find(cluster.STORE)
-            await cluster.call(store.end_context.remote(final, error or _terminated(final, "it was stopped")))
-            live.info = final
-            if self._live.get(final.name) is live:
-                del self._live[final.name]
-
-    async def _bury_at_last(self, live: LiveContext, event: ContextEvent, error: ErrorData) -> None:
-        """`_bury`, tried again while the store cannot write: nobody else will do it."""
-        while not live.info.state.is_final:
-            try:
-                await self._bury(live, event, error)
-            except RayJobsError as failure:
-                log.error("the end of context %s is not stored: %s", live.info.name, failure)
-                await asyncio.sleep(RETRY_S)
-
-    async def _save(self, live: LiveContext, info: ContextInfo) -> None:
-        store = await cluster.find(cluster.STORE)
-        await cluster.call(store.save_context.remote(info))
-        live.info = info
+                await self._create(name, context_settings.plain_names(hocon.flatten(settings)), is_adhoc=False)
+            except ContextExists:
+                continue
+            except RayJobsError as error:
+                log.error("the predefined context %s is not there: %s", name, error)
 
     async def _recover(self) -> None:
-        """After a restart: contexts whose actor answers go on; the others are ERROR, and so are their jobs."""
+        """Contexts of an earlier life whose actor answers go on; the others are ERROR, and so are their jobs."""
         store = await cluster.find(cluster.STORE)
         unfinished = await cluster.call(store.unfinished_contexts.remote())
-        self._live = {info.name: LiveContext(info) for info in unfinished}
-        await asyncio.gather(*(self._recover_one(live) for live in list(self._live.values())))
-        await cluster.call(store.end_orphans.remote(_LOST))
-
-    async def _recover_one(self, live: LiveContext) -> None:
-        """A RUNNING context is attended again, one that was STOPPING is stopped; one half started is lost."""
-        if not await self._reconnect(live) or live.info.state is ContextState.STARTED:
-            await self._bury_at_last(live, ContextEvent.LOST, _LOST)
-        elif live.info.state is ContextState.STOPPING:
-            self._begin_stop(live)
-        else:
-            self._attend(live)
-
-    async def _reconnect(self, live: LiveContext) -> bool:
-        """Find the context's actor, if it lives and is the one that this record is of."""
-        try:
-            handle = await cluster.find(cluster.context_actor_name(live.info.name))
-            pinged = await asyncio.wait_for(cluster.call(handle.ping.remote()), PING_TIMEOUT_S)
-        except (ActorGone, TimeoutError):
-            return False
-        if pinged.id == live.info.id:
-            live.handle = handle
-        return live.handle is not None
+        self._live.clear()
+        await asyncio.gather(*(self._adopt(info).recover() for info in unfinished))
+        await cluster.call(store.end_orphans.remote(LOST))
+        self._predefined = asyncio.create_task(self._create_predefined(), name="predefined")
 
 
-_LOST = ErrorData("Reconnect failed after a restart of the service", "ContextLost", "")
-
-
-def _init_error(name: str, error: Exception) -> RayJobsError:
-    if isinstance(error, RayJobsError):
-        return error
-    return ContextInitError(f"context {name} did not start: {error!r}")
-
-
-def _terminated(info: ContextInfo, reason: str) -> ErrorData:
-    return ErrorData(f"Unexpected termination of context {info.id}: {reason}", "ContextTerminatedException", "")
+def _needs(settings: dict[str, Any]) -> SparkNeeds:
+    return needs_of(settings, os.cpu_count() or 1)

@@ -1,21 +1,34 @@
-"""What a context's settings ask of the cluster: its executors."""
+"""What a context's settings ask of the cluster: its executors, as Ray counts them."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rayjobs.errors import BadConfig
 
+_RESOURCE = "spark.ray.raydp_spark_executor.actor.resource."
+_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
 
 @dataclass(frozen=True)
 class SparkNeeds:
-    """What a context asks of the cluster: executors, cores each, memory each (Spark's notation, like 512m)."""
+    """What a context asks of the cluster: executors, cores each, memory each (Spark's notation, like 512m).
+
+    `extra` are amounts of Ray's other resources that each executor takes, by name.
+    """
 
     executors: int
     cores: int
     memory: str
+    extra: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def per_executor(self) -> dict[str, float]:
+        """What RayDP asks of Ray for one executor: `CPU`, `memory` in bytes, and the extra ones."""
+        memory_bytes = int(self.memory[:-1]) * _UNITS[self.memory[-1].lower()]
+        return {"CPU": self.cores, "memory": memory_bytes} | self.extra
 
 
 def needs_of(settings: dict[str, Any], cpu_count: int) -> SparkNeeds:
@@ -30,7 +43,20 @@ def needs_of(settings: dict[str, Any], cpu_count: int) -> SparkNeeds:
     memory = str(settings.get(key, "512m"))
     if not re.fullmatch(r"[1-9][0-9]*[kmgt]", memory, re.IGNORECASE | re.ASCII):
         raise BadConfig(f"{key}: {memory!r} is not an amount like 512m or 2g")
-    return SparkNeeds(executors, cores, memory)
+    return SparkNeeds(executors, cores, memory, _extra(settings))
+
+
+def _extra(settings: dict[str, Any]) -> dict[str, float]:
+    """RayDP's own keys for an executor's resources; its `cpu` counts in place of the cores."""
+    amounts = {key.removeprefix(_RESOURCE): key for key in settings if key.startswith(_RESOURCE)}
+    return {"CPU" if name == "cpu" else name: _amount(settings, key) for name, key in amounts.items()}
+
+
+def _amount(settings: dict[str, Any], key: str) -> float:
+    try:
+        return float(str(settings[key]))
+    except ValueError:
+        raise BadConfig(f"{key}: {settings[key]!r} is not a number") from None
 
 
 def _positive(settings: dict[str, Any], key: str, default: int) -> int:

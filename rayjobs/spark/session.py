@@ -22,6 +22,10 @@ _LOG4J = ("log4j2", "log4j2-default.properties", "log4j2.xml")
 """RayDP's `versions`: the logging system, Spark's configuration of it, Ray's."""
 
 
+class JvmSilent(RuntimeError):
+    """The driver JVM did not answer a call."""
+
+
 @dataclass(frozen=True)
 class RunningSpark:
     """A session in this process, its driver JVM, and the gateway that runners attach to."""
@@ -92,12 +96,17 @@ def wait_for_exit(running: RunningSpark) -> str:
     return f"its driver JVM ended with exit code {running.driver.process.wait()}"
 
 
-def is_stopped(running: RunningSpark) -> bool:
-    """Whether Spark was stopped though its JVM lives. False too if that does not answer: it has ended then."""
+def count_executors(running: RunningSpark) -> int | None:
+    """How many executors are registered; None if Spark was stopped though its JVM lives.
+
+    Raises `JvmSilent` if the JVM does not answer: it has ended then, or hangs.
+    """
+    drivers = 1
     try:
-        return bool(running.session.sparkContext._jsc.sc().isStopped())
-    except (Py4JError, OSError):
-        return False
+        context = running.session.sparkContext._jsc.sc()
+        return None if context.isStopped() else context.getExecutorMemoryStatus().size() - drivers
+    except (Py4JError, OSError) as error:
+        raise JvmSilent(str(error)) from None
 
 
 SESSION_PROPERTY = "rayjobs.session"

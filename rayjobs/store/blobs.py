@@ -93,6 +93,12 @@ class Blobs:
         """Empty if there is none."""
         return _read(self._logs / f"{safe_job_id(job_id)}.log") or b""
 
+    def remove_jobs(self, job_ids: list[str]) -> None:
+        """Remove what belongs to jobs that are deleted: their results and logs."""
+        for job_id in map(safe_job_id, job_ids):
+            (self._results / f"{job_id}.json").unlink(missing_ok=True)
+            (self._logs / f"{job_id}.log").unlink(missing_ok=True)
+
     def _draft(self, content: bytes, *, sync: bool) -> Path:
         path = self._uploads / uuid.uuid4().hex
         path.write_bytes(content)

@@ -59,7 +59,7 @@ SELECT 1 AS known FROM contexts WHERE id = $id AND list_contains($final, state);
 -- name: create_job
 INSERT INTO jobs VALUES (
     $job_id, $context_id, $context_name, $app_name, $binary_type, $upload_time, $sha256, $size_bytes,
-    $class_path, $state, $start_time, $end_time, $error_message, $error_class, $error_stack, $config
+    $class_path, $state, $start_time, $end_time, $error_message, $error_class, $error_stack, $config, $is_async
 );
 
 -- name: change_job
@@ -95,6 +95,24 @@ SELECT config FROM jobs WHERE job_id = $job_id;
 SELECT * EXCLUDE (config) FROM jobs
 WHERE context_id = $context_id AND list_contains($states, state)
 ORDER BY start_time, rowid;
+
+-- name: restartable_jobs
+SELECT * FROM jobs WHERE context_id = $context_id AND state = $state ORDER BY start_time, rowid;
+
+-- name: old_jobs
+SELECT job_id FROM jobs WHERE list_contains($final, state) AND end_time < $before;
+
+-- name: delete_old_results
+DELETE FROM job_results WHERE job_id IN (
+    SELECT job_id FROM jobs WHERE list_contains($final, state) AND end_time < $before
+);
+
+-- name: delete_old_jobs
+DELETE FROM jobs WHERE list_contains($final, state) AND end_time < $before;
+
+-- name: delete_old_contexts
+DELETE FROM contexts WHERE list_contains($final, state) AND end_time < $before
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE context_id = contexts.id);
 
 -- name: orphaned_jobs
 SELECT jobs.* EXCLUDE (config) FROM jobs

@@ -21,7 +21,7 @@ def row_of_binary(info: BinaryInfo) -> Row:
     return {
         "app_name": info.app_name,
         "binary_type": info.binary_type.value,
-        "upload_time": _zoneless(info.upload_time),
+        "upload_time": zoneless(info.upload_time),
         "sha256": info.sha256,
         "size_bytes": info.size_bytes,
     }
@@ -42,8 +42,8 @@ def row_of_context(info: ContextInfo) -> Row:
         "id": info.id,
         "name": info.name,
         "state": info.state.value,
-        "start_time": _zoneless(info.start_time),
-        "end_time": _zoneless(info.end_time),
+        "start_time": zoneless(info.start_time),
+        "end_time": zoneless(info.end_time),
         "settings": json.dumps(info.settings),
         "is_adhoc": info.is_adhoc,
         "application_id": info.application_id,
@@ -72,7 +72,8 @@ def row_of_job(info: JobInfo) -> Row:
         "context_id": info.context_id,
         "context_name": info.context_name,
         "class_path": info.class_path,
-        "start_time": _zoneless(info.start_time),
+        "start_time": zoneless(info.start_time),
+        "is_async": info.is_async,
         **row_of_binary(info.binary),
         **row_of_change(info),
     }
@@ -84,7 +85,7 @@ def row_of_change(info: JobInfo) -> Row:
 
 
 def row_of_state(info: JobInfo) -> Row:
-    return {"job_id": info.job_id, "state": info.state.value, "end_time": _zoneless(info.end_time)}
+    return {"job_id": info.job_id, "state": info.state.value, "end_time": zoneless(info.end_time)}
 
 
 def job_of(row: Row) -> JobInfo:
@@ -98,6 +99,7 @@ def job_of(row: Row) -> JobInfo:
         start_time=utc(row["start_time"]),
         end_time=utc(row["end_time"]),
         error=_error_of(row),
+        is_async=row["is_async"],
     )
 
 
@@ -106,7 +108,8 @@ def utc(time: datetime | None) -> datetime | None:
     return time and time.replace(tzinfo=UTC)
 
 
-def _zoneless(time: datetime | None) -> datetime | None:
+def zoneless(time: datetime | None) -> datetime | None:
+    """A record's time as rows hold it."""
     return time and time.astimezone(UTC).replace(tzinfo=None)
 
 

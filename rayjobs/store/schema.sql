@@ -42,7 +42,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     error_message VARCHAR,
     error_class VARCHAR,
     error_stack VARCHAR,
-    config VARCHAR NOT NULL
+    config VARCHAR NOT NULL,
+    is_async BOOLEAN NOT NULL
 );
 
 -- Insert-only, apart from `jobs`: an update there rewrites its columns at the next checkpoint.

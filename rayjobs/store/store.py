@@ -12,7 +12,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -134,6 +134,28 @@ class Store:
         found = await self._read("get_context", id=context_id)
         return rows.context_of(found[0]) if found else None
 
+    async def restart_context(self, info: ContextInfo, error: ErrorData) -> list[str]:
+        """Write RESTARTING for a context and for its running async jobs; end its other jobs. All with `error`.
+
+        Returns the ids of the jobs that may run again.
+        """
+        return await self._group.run(lambda: self._restart_context(info, error))
+
+    async def restarting_jobs(self, context_id: str) -> list[tuple[JobInfo, dict[str, Any]]]:
+        """The context's jobs that wait to run again, with their posted configurations, oldest first."""
+        found = await self._read("restartable_jobs", context_id=context_id, state=JobState.RESTARTING.value)
+        return [(rows.job_of(row), json.loads(row["config"])) for row in found]
+
+    async def delete_older(self, before: datetime) -> int:
+        """Delete what ended before then: jobs with results and logs, and contexts that have no jobs left.
+
+        Returns how many jobs. What has not ended stays, however old.
+        """
+        job_ids = await self._group.run(lambda: self._delete_older(before))
+        with _storage_failure("can't delete old results"):
+            await _in(self._file_threads, self._blobs.remove_jobs, job_ids)
+        return len(job_ids)
+
     async def unfinished_contexts(self) -> list[ContextInfo]:
         """Those in states that are not final, oldest first."""
         found = await self._read("unfinished_contexts", final=_values(CONTEXT_FINAL))
@@ -240,6 +262,32 @@ class Store:
     def _end_context(self, info: ContextInfo, error: ErrorData) -> list[str]:
         self._save_context(info)
         return self._end_jobs("jobs_of_context", error, context_id=info.id)
+
+    def _restart_context(self, info: ContextInfo, error: ErrorData) -> list[str]:
+        self._save_context(info)
+        leaving = job_states_leading(JobEvent.CONTEXT_RESTARTING)
+        found = self._execute("jobs_of_context", context_id=info.id, states=_values(leaving))
+        again = [job for job in map(rows.job_of, found) if job.is_async]
+        for job in again:
+            self._change_job(job.after(JobEvent.CONTEXT_RESTARTING, error), leaving)
+        restarting = {job["job_id"] for job in self._restarting(info.id)}
+        ending = job_states_leading(JobEvent.CONTEXT_LOST)
+        for job in map(rows.job_of, self._execute("jobs_of_context", context_id=info.id, states=_values(ending))):
+            if job.job_id not in restarting:
+                self._change_job(job.after(JobEvent.CONTEXT_LOST, error), ending)
+        return sorted(restarting)
+
+    def _restarting(self, context_id: str) -> list[rows.Row]:
+        return self._execute("restartable_jobs", context_id=context_id, state=JobState.RESTARTING.value)
+
+    def _delete_older(self, before: datetime) -> list[str]:
+        values = {"final": _values(JOB_FINAL), "before": rows.zoneless(before)}
+        old = [row["job_id"] for row in self._execute("old_jobs", **values)]
+        if old:
+            self._execute("delete_old_results", **values)
+            self._execute("delete_old_jobs", **values)
+        self._execute("delete_old_contexts", final=_values(CONTEXT_FINAL), before=values["before"])
+        return old
 
     def _end_orphans(self, error: ErrorData) -> list[str]:
         return self._end_jobs("orphaned_jobs", error, final=_values(CONTEXT_FINAL))

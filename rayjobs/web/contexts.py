@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rayjobs import context_settings
-from rayjobs.errors import BadContextName
+from rayjobs.errors import BadContextName, BadParameter, NotFound
 from rayjobs.service import JobService
 from rayjobs.settings import Settings
 from rayjobs.web import params, render
@@ -22,6 +22,7 @@ class ContextRoutes:
     def routes(self) -> list[Route]:
         return [
             Route("/contexts", self.list_all, methods=["GET"]),
+            Route("/contexts", self.reset, methods=["PUT"]),
             Route("/contexts/{name}", self.get, methods=["GET"]),
             Route("/contexts/{name}", self.create, methods=["POST"]),
             Route("/contexts/{name}", self.stop, methods=["DELETE"]),
@@ -29,6 +30,15 @@ class ContextRoutes:
 
     async def list_all(self, request: Request) -> Response:
         return render.Json(await self._service.list_contexts())
+
+    async def reset(self, request: Request) -> Response:
+        how, wait = params.text(request, "reset"), params.boolean(request, "sync", default=True)
+        if how is None:
+            raise NotFound("Request is missing required query parameter 'reset'")
+        if how != "reboot":
+            raise BadParameter(f"The query parameter 'reset' was malformed: '{how}' is not reboot")
+        await self._service.reset_contexts(wait)
+        return render.Json(render.success("Context reset" if wait else "Context reset requested"))
 
     async def get(self, request: Request) -> Response:
         return render.Json(render.context_fields(await self._service.get_context(segment(request, "name"))))
@@ -44,8 +54,7 @@ class ContextRoutes:
         return render.Json(render.success("Context initialized"))
 
     async def stop(self, request: Request) -> Response:
-        """`force` is checked and otherwise ignored: a stop that hangs is always ended by force."""
-        params.boolean(request, "force")
-        if await self._service.stop_context(segment(request, "name")):
+        force = params.boolean(request, "force")
+        if await self._service.stop_context(segment(request, "name"), force):
             return render.Json(render.success("Context stopped"))
         return Response(status_code=202, headers={"Location": request.scope["path"]})

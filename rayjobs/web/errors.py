@@ -54,6 +54,8 @@ ANSWERS: dict[type[RayJobsError], Answer] = {
     errors.ContextDeleteError: Answer(500, "CONTEXT DELETE ERROR", as_exception=True),
     errors.StorageFailure: Answer(500, "Storage Failure", as_exception=True),
     errors.ActorGone: Answer(503),
+    errors.ContextRestarting: Answer(503),
+    errors.ServiceStarting: Answer(503),
 }
 
 

@@ -230,6 +230,44 @@ async def test_a_context_and_its_unfinished_jobs_end_at_once_and_no_others(store
     assert await store.end_context(killed, LOST) == []
 
 
+async def test_a_restarting_context_keeps_its_async_jobs_and_ends_the_others(store: Store) -> None:
+    await store.save_context(a_context())
+    for job_id, is_async in (("again", True), ("waited-for", False)):
+        job = replace(a_job(job_id), is_async=is_async)
+        await store.create_job(job, {"of": job_id})
+        assert await change(store, job, JobEvent.VALIDATED)
+    await store.create_job(replace(a_job("not-accepted"), is_async=True), {})
+    restarting = a_context().after(ContextEvent.DIED_SUPERVISED, LOST)
+    for _ in range(2):
+        assert await store.restart_context(restarting, LOST) == ["again"]
+    assert await store.get_context("c1") == restarting
+    states = {job.job_id: (job.state, job.error) for job in await store.list_jobs(10, None)}
+    assert states == {
+        "again": (JobState.RESTARTING, LOST),
+        "waited-for": (JobState.ERROR, LOST),
+        "not-accepted": (JobState.ERROR, LOST),
+    }
+    [(job, config)] = await store.restarting_jobs("c1")
+    assert (job.job_id, config) == ("again", {"of": "again"})
+
+
+async def test_old_records_go_with_their_results_and_logs_and_unfinished_ones_stay(
+    store: Store, tmp_path: Path
+) -> None:
+    for context_id in ("c1", "c2"):
+        await store.save_context(a_context(context_id))
+    old = await running_job(store, "old")
+    await store.finish_job(old.after(JobEvent.SUCCEEDED), "1" * 2 * INLINE_BYTES)
+    await store.save_log("old", b"said")
+    await store.create_job(a_job("unfinished", "c2"), {})
+    await store.end_context(a_context("c1").after(ContextEvent.DIED, LOST), LOST)
+    assert await store.delete_older(START) == 0
+    assert await store.delete_older(utc_now() + timedelta(seconds=1)) == 1
+    assert [job.job_id for job in await store.list_jobs(10, None)] == ["unfinished"]
+    assert await store.get_context("c1") is None and await store.get_context("c2")
+    assert files(tmp_path / "results") == files(tmp_path / "logs") == []
+
+
 async def test_a_context_that_has_ended_takes_no_new_job(store: Store) -> None:
     await store.end_context(a_context().after(ContextEvent.DIED, LOST), LOST)
     with pytest.raises(ContextStopping):

@@ -43,6 +43,8 @@ class FakeService:
         self.logs: dict[str, bytes] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.stops_slowly = False
+        self.forced: list[bool] = []
+        self.resets: list[bool] = []
         self.first_chunk_seen = asyncio.Event()
         self.aborted_uploads = 0
 
@@ -99,8 +101,14 @@ class FakeService:
         self.contexts[name] = new.after(ContextEvent.INITIALISED)
         return self.contexts[name]
 
-    async def stop_context(self, name: str) -> bool:
+    async def reset_contexts(self, wait: bool) -> None:
         self._fail()
+        self.resets.append(wait)
+        self.contexts.clear()
+
+    async def stop_context(self, name: str, force: bool = False) -> bool:
+        self._fail()
+        self.forced.append(force)
         if name not in self.contexts:
             raise NoSuchContext(f"context {name} not found")
         if not self.stops_slowly:

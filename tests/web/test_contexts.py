@@ -116,3 +116,38 @@ async def test_a_malformed_force_is_400(http: httpx.AsyncClient, fake: FakeServi
     assert reply.status_code == 400
     assert reply.json() == {"status": "ERROR", "result": message, "code": "bad-parameter"}
     assert "ctx" in fake.contexts
+
+
+@pytest.mark.parametrize(("query", "forced"), [("", False), ("?force=true", True)])
+async def test_force_reaches_the_service(query: str, forced: bool, http: httpx.AsyncClient, fake: FakeService) -> None:
+    assert (await http.delete(f"/contexts/ctx{query}")).status_code == 200
+    assert fake.forced == [forced]
+
+
+@pytest.mark.parametrize(
+    ("query", "waits", "said"),
+    [
+        ("reset=reboot", True, "Context reset"),
+        ("reset=reboot&sync=true", True, "Context reset"),
+        ("reset=reboot&sync=false", False, "Context reset requested"),
+    ],
+)
+async def test_a_reset_says_whether_it_waited(
+    query: str, waits: bool, said: str, http: httpx.AsyncClient, fake: FakeService
+) -> None:
+    reply = await http.put(f"/contexts?{query}")
+    assert (reply.status_code, reply.json()) == (200, {"status": "SUCCESS", "result": said})
+    assert fake.resets == [waits]
+
+
+async def test_a_reset_of_another_kind_or_of_none_is_refused(http: httpx.AsyncClient, fake: FakeService) -> None:
+    missing, other = await http.put("/contexts"), await http.put("/contexts?reset=all")
+    assert missing.status_code == 404
+    assert missing.json()["result"] == "Request is missing required query parameter 'reset'"
+    assert (other.status_code, other.json()["code"]) == (400, "bad-parameter")
+    assert fake.resets == []
+
+
+async def test_a_starting_context_says_what_it_waits_for(http: httpx.AsyncClient, fake: FakeService) -> None:
+    fake.contexts["ctx"] = replace(fake.contexts["ctx"], waits_for="it needs 4 core(s)")
+    assert (await http.get("/contexts/ctx")).json()["waitsFor"] == "it needs 4 core(s)"

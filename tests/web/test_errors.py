@@ -35,6 +35,8 @@ PLAIN = {
     errors.JobExists: (409, "ERROR"),
     errors.NoSlotsAvailable: (503, "NO SLOTS AVAILABLE"),
     errors.ActorGone: (503, "ERROR"),
+    errors.ContextRestarting: (503, "ERROR"),
+    errors.ServiceStarting: (503, "ERROR"),
 }
 WITH_EXCEPTION = {
     errors.RayJobsError: (500, "ERROR"),
@@ -42,6 +44,7 @@ WITH_EXCEPTION = {
     errors.JobLoadingFailed: (400, "JOB LOADING FAILED"),
     errors.ServiceFailure: (500, "ERROR"),
     errors.ContextInitError: (500, "CONTEXT INIT ERROR"),
+    errors.NotEnoughResources: (500, "CONTEXT INIT ERROR"),
     errors.ContextDeleteError: (500, "CONTEXT DELETE ERROR"),
     errors.StorageFailure: (500, "Storage Failure"),
     errors.IllegalTransition: (500, "ERROR"),
@@ -102,7 +105,7 @@ async def test_an_unknown_path_is_404_no_such_route(path: str, http: httpx.Async
         ("POST", "/binaries", "GET, HEAD"),
         ("PUT", "/binaries/app", "DELETE, GET, HEAD, POST"),
         ("DELETE", "/jars/app", "POST"),
-        ("PUT", "/contexts", "GET, HEAD"),
+        ("DELETE", "/contexts", "GET, HEAD, PUT"),
     ],
 )
 async def test_a_wrong_method_is_405_with_all_methods_of_the_path(

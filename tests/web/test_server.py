@@ -90,7 +90,8 @@ async def test_an_upload_whose_client_leaves_is_not_stored(
     port: int, fake: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake.first_chunk_seen.clear()
-    head = b"POST /binaries/half HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/zip\r\nContent-Length: 1000\r\n\r\n"
+    head = b"POST /binaries/half HTTP/1.1\r\nHost: localhost\r\n"
+    head += b"Content-Type: application/zip\r\nContent-Length: 1000\r\n\r\n"
     await _send_and_leave(port, head + b"PK\x03\x04 half", fake.first_chunk_seen.is_set)
     await _until(lambda: fake.aborted_uploads)
     assert "half" not in fake.binaries
@@ -107,7 +108,8 @@ async def test_a_sync_job_whose_client_leaves_runs_to_its_end(
         return "done"
 
     fake.programs["m.Released"] = program
-    request = b"POST /jobs?appName=app&classPath=m.Released&sync=true HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    request = b"POST /jobs?appName=app&classPath=m.Released&sync=true HTTP/1.1\r\n"
+    request += b"Host: localhost\r\nContent-Length: 0\r\n\r\n"
     await _send_and_leave(port, request, lambda: fake.jobs)
     release.set()
     [job_id] = fake.jobs

@@ -1,0 +1,285 @@
+"""One context that is not final: its actor, and the tasks that start, watch, restart, stop and bury it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from ray.actor import ActorHandle
+
+from rayjobs import cluster
+from rayjobs.errors import ActorGone, ContextInitError, ErrorData, NotEnoughResources, RayJobsError, error_data_of
+from rayjobs.placement import Room
+from rayjobs.records import ContextInfo, ContextOver
+from rayjobs.settings import Settings
+from rayjobs.states import ContextEvent, ContextState, JobState
+
+log = logging.getLogger(__name__)
+
+PING_TIMEOUT_S = 5.0
+RETRY_S = 1.0
+ROOM_POLL_S = 0.5
+STEADY_S = 600.0
+"""A context that was up for that long has its restart attempts back."""
+
+LOST = ErrorData("Reconnect failed after a restart of the service", "ContextLost", "")
+
+RoomOracle = Callable[["LiveContext"], Awaitable[tuple[Room, str]]]
+"""Whether the cluster has room for a context's executors, and what is lacking if not."""
+
+
+class LiveContext:
+    """`info` is its record as stored; every change of it is stored before anyone is told.
+
+    `waits_for` says what a context in STARTED lacks, while it lacks something. `on_final` is called with the context
+    once its final state is stored.
+    """
+
+    def __init__(
+        self, info: ContextInfo, settings: Settings, room: RoomOracle, on_final: Callable[[LiveContext], None]
+    ):
+        self.info = info
+        self.waits_for: str | None = None
+        self.handle: ActorHandle | None = None
+        self.stop: asyncio.Task[None] | None = None
+        self._settings = settings
+        self._room = room
+        self._on_final = on_final
+        self._watch: asyncio.Task[None] | None = None
+        self._restarts = 0
+        # Held from the choice of a next state until it is stored.
+        self._lock = asyncio.Lock()
+
+    async def start(self) -> None:
+        """From nothing to STARTED and RUNNING; raises `ContextInitError`, and the context is ERROR then.
+
+        A stop meanwhile wins.
+        """
+        try:
+            async with self._lock:
+                await self._save(self.info)
+            await self._bring_up()
+            await self._enter_running()
+        except Exception as error:
+            if self.stop is None:
+                failure = self._init_error(error)
+                await self._bury(ContextEvent.INIT_FAILED, error_data_of(failure))
+                raise failure from None
+        if self.stop:
+            await asyncio.wait({self.stop})
+            raise ContextInitError(f"context {self.info.name} was stopped while it started")
+
+    def begin_stop(self, force: bool = False) -> asyncio.Task[None]:
+        """One task that sees the stop through, however many ask for it; a new one if the last could not.
+
+        `force` ends the context's processes without asking it; also when a gentler stop is on its way.
+        """
+        if self.stop is None or (self.stop.done() and not self.info.state.is_final):
+            self.stop = asyncio.create_task(self._stop(force), name=f"stop-{self.info.name}")
+        elif force and self.handle:
+            cluster.kill(self.handle)
+        return self.stop
+
+    async def recover(self) -> None:
+        """After the supervisor's restart: go on with what the record says was going on.
+
+        A RUNNING context is watched again, one that was STOPPING is stopped, one that was RESTARTING restarted; one
+        that was half started, or does not answer, is lost.
+        """
+        found = await self._reconnect()
+        if self.info.state is ContextState.RESTARTING:
+            self._attend(self._restart(_terminated(self.info, "the service was restarted meanwhile")))
+        elif not found or self.info.state is ContextState.STARTED:
+            await self._bury_at_last(ContextEvent.LOST, LOST)
+        elif self.info.state is ContextState.STOPPING:
+            self.begin_stop()
+        else:
+            self._attend(self._watch_over())
+
+    async def _bring_up(self) -> None:
+        """Room on the cluster, an actor, its Spark; raises `ContextInitError`, whatever went wrong."""
+        deadline = asyncio.get_running_loop().time() + self._settings.context_creation_timeout_s
+        await self._await_room(deadline)
+        if self.stop:
+            return
+        name = self.info.name
+        self.handle = cluster.spawn_context(name, self._settings, self.info)
+        try:
+            async with asyncio.timeout_at(deadline):
+                facts = await cluster.call(self.handle.initialise.remote())
+        except TimeoutError:
+            raise ContextInitError(f"context {name} was not up within {self._limit()}") from None
+        except ActorGone as error:
+            raise ContextInitError(f"the process of context {name} died: {error.message}") from None
+        self.info = replace(self.info, application_id=facts.application_id, ui_url=facts.ui_url)
+
+    async def _await_room(self, deadline: float) -> None:
+        room, lack = await self._room(self)
+        while room is Room.LATER and not self.stop:
+            self.waits_for = lack
+            if asyncio.get_running_loop().time() > deadline:
+                raise NotEnoughResources(f"context {self.info.name} waited {self._limit()} for room: {lack}")
+            await asyncio.sleep(ROOM_POLL_S)
+            room, lack = await self._room(self)
+        self.waits_for = None
+        if room is Room.NEVER:
+            raise NotEnoughResources(f"context {self.info.name} can never run on this cluster: {lack}")
+
+    async def _enter_running(self) -> None:
+        async with self._lock:
+            if self.stop is None:
+                await self._save(self.info.after(ContextEvent.INITIALISED))
+                self._attend(self._watch_over())
+
+    def _attend(self, task: Awaitable[None]) -> None:
+        self._watch = asyncio.ensure_future(task)
+
+    async def _watch_over(self) -> None:
+        """Wait for an end that nobody asked for: an ad-hoc job over, Spark or the process gone."""
+        since = asyncio.get_running_loop().time()
+        over = await self._await_end()
+        if self.stop:
+            return
+        if asyncio.get_running_loop().time() - since > STEADY_S:
+            self._restarts = 0
+        if over.expected:
+            self.begin_stop()
+        elif self._is_supervised() and self._restarts < self._settings.context_restart_attempts:
+            await self._restart(_terminated(self.info, over.reason))
+        else:
+            await self._bury_at_last(ContextEvent.DIED, _terminated(self.info, over.reason))
+
+    async def _await_end(self) -> ContextOver:
+        """An actor whose connection broke is asked again before it counts as dead."""
+        while True:
+            try:
+                return await cluster.call(self.handle.lifetime.remote())
+            except ActorGone as error:
+                if not await cluster.answers(self.handle, PING_TIMEOUT_S):
+                    return ContextOver(f"its process died: {error.message}")
+
+    async def _restart(self, error: ErrorData) -> None:
+        """RESTARTING, with its async jobs; a new actor under the same name and id; its jobs; RUNNING.
+
+        Tried again as often as the settings say, then ERROR; ERROR as well if none of its jobs can be started.
+        """
+        failure: RayJobsError | None = None
+        while self._restarts < self._settings.context_restart_attempts and not self.stop:
+            self._restarts += 1
+            try:
+                await self._enter_restarting(error)
+                await self._bring_up()
+                if self.stop or await self._resume_jobs():
+                    return await self._enter_running()
+                reason = ErrorData("Job(s) restart failed", "ContextRestartFailed", "")
+                return await self._bury_at_last(ContextEvent.JOBS_NOT_RESTARTED, reason)
+            except Exception as raised:
+                failure = self._init_error(raised)
+                log.warning("restart %d of context %s: %s", self._restarts, self.info.name, failure)
+                await asyncio.sleep(RETRY_S)
+        if not self.stop:
+            await self._bury_at_last(ContextEvent.INIT_FAILED, error_data_of(failure) if failure else error)
+
+    async def _enter_restarting(self, error: ErrorData) -> None:
+        async with self._lock:
+            await self._end_actor()
+            if self.info.state is not ContextState.RESTARTING:
+                info = self.info.after(ContextEvent.DIED_SUPERVISED, error)
+                store = await cluster.find(cluster.STORE)
+                await cluster.call(store.restart_context.remote(info, error))
+                self.info = info
+
+    async def _resume_jobs(self) -> bool:
+        """Start the context's jobs again; False if there were some and none could be."""
+        store = await cluster.find(cluster.STORE)
+        waiting = await cluster.call(store.restarting_jobs.remote(self.info.id))
+        resumes = (cluster.call(self.handle.resume.remote(job, config)) for job, config in waiting)
+        replies = await asyncio.gather(*resumes, return_exceptions=True)
+        for (job, _), reply in zip(waiting, replies, strict=True):
+            if isinstance(reply, BaseException):
+                log.warning("job %s of context %s cannot run again: %r", job.job_id, self.info.name, reply)
+        return not waiting or any(_is_resumed(reply) for reply in replies)
+
+    async def _stop(self, force: bool) -> None:
+        """STOPPING, Spark and the actor ended, FINISHED; a context that hangs is ended by force."""
+        async with self._lock:
+            if self.info.state.is_final:
+                return
+            is_up = self.info.state is ContextState.RUNNING or self.info.state is ContextState.STOPPING
+            if self.info.state is not ContextState.STOPPING:
+                await self._save(self.info.after(ContextEvent.STOP_REQUESTED))
+        if self.handle and is_up and not force:
+            try:
+                async with asyncio.timeout(self._settings.context_kill_after_s):
+                    await cluster.call(self.handle.shutdown.remote())
+            except Exception as error:
+                log.warning("context %s is ended by force: %r", self.info.name, error)
+        await self._bury(ContextEvent.STOPPED, None)
+
+    async def _bury(self, event: ContextEvent, error: ErrorData | None) -> None:
+        """The final state of a context: its actor gone, its record and its jobs' ends stored, its name free."""
+        async with self._lock:
+            if self.info.state.is_final:
+                return
+            await self._end_actor()
+            final = self.info.after(event, error)
+            store = await cluster.find(cluster.STORE)
+            gone = ErrorData(f"Context ({final.name}) for this job was terminated", "", "")
+            await cluster.call(store.end_context.remote(final, error or gone))
+            self.info = final
+            self._on_final(self)
+
+    async def _bury_at_last(self, event: ContextEvent, error: ErrorData) -> None:
+        """`_bury`, tried again while the store cannot write: nobody else will do it."""
+        while not self.info.state.is_final:
+            try:
+                await self._bury(event, error)
+            except RayJobsError as failure:
+                log.error("the end of context %s is not stored: %s", self.info.name, failure)
+                await asyncio.sleep(RETRY_S)
+
+    async def _end_actor(self) -> None:
+        if self.handle:
+            await cluster.end(cluster.context_actor_name(self.info.name), self.handle)
+            self.handle = None
+
+    async def _save(self, info: ContextInfo) -> None:
+        store = await cluster.find(cluster.STORE)
+        await cluster.call(store.save_context.remote(info))
+        self.info = info
+
+    async def _reconnect(self) -> bool:
+        """Find the context's actor, if it lives and is the one that this record is of."""
+        try:
+            handle = await cluster.find(cluster.context_actor_name(self.info.name))
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                pinged = await cluster.call(handle.ping.remote())
+        except (ActorGone, TimeoutError):
+            return False
+        if pinged.id == self.info.id:
+            self.handle = handle
+        return self.handle is not None
+
+    def _is_supervised(self) -> bool:
+        own = self.info.settings.get("launcher.spark.driver.supervise")
+        given = self._settings.context_restart if own is None else str(own).lower() == "true"
+        return given and not self.info.is_adhoc
+
+    def _limit(self) -> str:
+        return f"{self._settings.context_creation_timeout_s:g} s"
+
+    def _init_error(self, error: Exception) -> RayJobsError:
+        if isinstance(error, RayJobsError):
+            return error
+        return ContextInitError(f"context {self.info.name} did not start: {error!r}")
+
+
+def _is_resumed(reply: Any) -> bool:
+    return not isinstance(reply, BaseException) and reply.job.state is not JobState.ERROR
+
+
+def _terminated(info: ContextInfo, reason: str) -> ErrorData:
+    return ErrorData(f"Unexpected termination of context {info.id}: {reason}", "ContextTerminatedException", "")
