@@ -85,7 +85,9 @@ class Settings:
         "contexts.restart-attempts", 3, "how often in a row a supervised context is started again"
     )
     context_idle_timeout_s: float = _setting(
-        "contexts.idle-timeout-s", 0.0, "a context without a job for that long is stopped; 0: never"
+        "contexts.idle-timeout-s",
+        0.0,
+        "a context without a job for that long is stopped, 0 never; idle-timeout-s of a context wins",
     )
     executor_timeout_s: float = _setting(
         "contexts.executor-timeout-s", 120.0, "a context that has no executor for that long is ended"

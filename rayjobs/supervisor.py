@@ -14,6 +14,7 @@ from typing import Any
 from rayjobs import cluster, context_settings, hocon
 from rayjobs.errors import (
     ActorGone,
+    BadConfig,
     BadContextName,
     ContextDeleteError,
     ContextExists,
@@ -166,11 +167,9 @@ class Supervisor:
             await asyncio.sleep(STEP_S)
 
     async def _stop_idle(self) -> None:
-        limit_s = self._settings.context_idle_timeout_s
-        if not limit_s:
-            return
         for live in list(self._live.values()):
-            if live.info.state is ContextState.RUNNING and await self._idle_s(live) > limit_s:
+            limit_s = idle_limit_s(live.info.settings, self._settings)
+            if limit_s and live.info.state is ContextState.RUNNING and await self._idle_s(live) > limit_s:
                 log.info("context %s had no job for %g s and is stopped", live.info.name, limit_s)
                 live.begin_stop()
 
@@ -222,6 +221,7 @@ class Supervisor:
         effective = self._settings.context_settings | settings
         kind_of(effective)
         _needs(effective)
+        idle_limit_s(effective, self._settings)
         info = ContextInfo(str(uuid.uuid4()), name, ContextState.STARTED, utc_now(), effective, is_adhoc)
         live = self._adopt(info)
         await live.start()
@@ -273,6 +273,15 @@ class Supervisor:
         await asyncio.gather(*(self._adopt(info).recover() for info in unfinished))
         await cluster.call(store.end_orphans.remote(LOST))
         self._predefined = asyncio.create_task(self._create_predefined(), name="predefined")
+
+
+def idle_limit_s(of_context: dict[str, Any], of_service: Settings) -> float:
+    """How long a context may be without a job, 0 for ever; raises `BadConfig` for what is no number."""
+    given = of_context.get("idle-timeout-s", of_service.context_idle_timeout_s)
+    try:
+        return max(0.0, float(str(given)))
+    except ValueError:
+        raise BadConfig(f"idle-timeout-s: {given!r} is not a number of seconds") from None
 
 
 def _needs(settings: dict[str, Any]) -> SparkNeeds:

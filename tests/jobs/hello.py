@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 from sparkjobserver.api import SparkJob, build_problems
 
@@ -94,6 +95,21 @@ class SpinInThread(_Plain):
         thread.join()
 
 
+class Once(_Plain):
+    """Valid the first time only: what it leaves in `folder` says that it was there."""
+
+    def validate(self, context, runtime, config):
+        trace = Path(config["folder"]) / runtime.jobId
+        if trace.exists():
+            return build_problems(["once was enough"])
+        trace.touch()
+        return config
+
+    def run_job(self, context, runtime, data):
+        print("sleeping")
+        time.sleep(60)
+
+
 class Counts(_Plain):
     """Keeps state on itself, as if it were alone."""
 
@@ -114,6 +130,13 @@ class Sleep(_Plain):
         print("sleeping")
         time.sleep(float(data["seconds"]))
         return "slept"
+
+
+class CountRange(_Plain):
+    """Needs an executor."""
+
+    def run_job(self, context, runtime, data):
+        return context.range(100).count()
 
 
 class StopSpark(_Plain):

@@ -1,0 +1,172 @@
+"""What needs settings of its own: a service with few CPUs that supervises contexts and has some of them configured."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.service import JOBS, Api, Service, eventually, processes_with, zip_of
+
+SETTINGS = """
+ray { num-cpus = 4, dashboard-port = 0 }
+contexts {
+  supervise = true
+  restart-attempts = 2
+  deletion-timeout-s = 0.1
+  predefined { kept { num-cpu-cores = 1 } }
+}
+binaries.predefined { jobs = "%s" }
+"""
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder: Path = tmp_path_factory.mktemp("tuned")
+    (folder / "jobs.zip").write_bytes(zip_of({"hello.py": (JOBS / "hello.py").read_text()}))
+    (folder / "rayjobs.conf").write_text(SETTINGS % (folder / "jobs.zip"))
+    service = Service(folder / "data", ["--config", str(folder / "rayjobs.conf")])
+    service.start()
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.fixture
+def on(tuned: Service) -> Iterator[Api]:
+    with tuned.client() as client:
+        api = Api(client)
+        eventually(lambda: "kept" in client.get("/contexts").json(), 60)
+        yield api
+        for name in set(client.get("/contexts").json()) - {"kept"}:
+            client.delete(f"/contexts/{name}?force=true")
+        eventually(lambda: client.get("/contexts").json() == ["kept"], 30)
+
+
+def _actor_process(context_id: str) -> psutil.Process:
+    """The context's actor is the parent of its driver JVM, which names the context's folder."""
+    drivers = [p for p in processes_with(context_id) if "PythonGatewayServer" in " ".join(p.cmdline())]
+    parent = drivers[0].parent()
+    assert parent
+    return parent
+
+
+def test_configured_contexts_and_binaries_are_there_from_the_start(on):
+    assert "jobs" in on.http.get("/binaries").json()
+    assert on.run("jobs", "hello.Echo", "kept", "value = 1") == 1
+
+
+def test_reset_stops_all_contexts_and_makes_the_configured_ones_again(on):
+    before = on.http.get("/contexts/kept").json()["id"]
+    assert on.http.post("/contexts/extra?num-cpu-cores=1").status_code == 200
+    reply = on.http.put("/contexts?reset=reboot")
+    assert (reply.status_code, reply.json()["result"]) == (200, "Context reset")
+    assert on.http.get("/contexts/extra").status_code == 404
+    assert on.http.put("/contexts?reset=reboot&sync=false").json()["result"] == "Context reset requested"
+    eventually(lambda: on.http.get("/contexts").json() == ["kept"], 60)
+    assert on.http.get("/contexts/kept").json()["id"] != before
+
+
+def test_more_than_the_cluster_has_is_refused_with_the_numbers(on):
+    reply = on.http.post("/contexts/huge?num-cpu-cores=10000")
+    assert (reply.status_code, reply.json()["code"]) == (500, "not-enough-resources")
+    said = reply.json()["result"]["message"]
+    assert "10000 core(s)" in said and "the largest node has 4 core(s)" in said and "kept (1 x 1 core(s)" in said
+    assert on.http.get("/contexts/huge").status_code == 404
+
+
+def test_a_context_without_room_waits_says_for_what_and_starts_when_there_is_some(on, tuned):
+    assert on.http.post("/contexts/holder?num-cpu-cores=2").status_code == 200
+    on.run("jobs", "hello.CountRange", "holder")
+    made: list[httpx.Response] = []
+
+    def create() -> None:
+        with tuned.client() as http:
+            made.append(http.post("/contexts/patient?num-cpu-cores=2"))
+
+    creating = threading.Thread(target=create)
+    creating.start()
+    waiting = eventually(lambda: on.http.get("/contexts/patient").json().get("waitsFor"))
+    assert "holder (1 x 2 core(s)" in waiting
+    assert on.http.post("/contexts/patient").json()["code"] == "context-exists"
+    on.http.delete("/contexts/holder")
+    creating.join(60)
+    assert made[0].status_code == 200, made[0].text
+
+
+def test_a_delete_that_takes_long_is_a_202_that_others_join(on):
+    assert on.http.post("/contexts/late?num-cpu-cores=1").status_code == 200
+    job_id = on.start("jobs", "hello.Sleep", "late", "seconds = 60").json()["jobId"]
+    for _ in range(2):
+        reply = on.http.delete("/contexts/late")
+        assert (reply.status_code, reply.headers["location"], reply.content) == (202, "/contexts/late", b"")
+    assert on.http.get("/contexts/late").json()["state"] == "STOPPING"
+    refused = on.start("jobs", "hello.Echo", "late")
+    assert (refused.status_code, refused.json()["result"]) == (409, "Context stop in progress")
+    eventually(lambda: on.http.get("/contexts/late").status_code == 404)
+    assert on.http.delete("/contexts/late").status_code == 404
+    assert on.job(job_id)["result"]["message"] == "Context (late) for this job was terminated"
+
+
+def test_force_ends_a_context_that_would_take_its_time(on):
+    assert on.http.post("/contexts/stubborn?num-cpu-cores=1").status_code == 200
+    context_id = on.http.get("/contexts/stubborn").json()["id"]
+    job_id = on.start("jobs", "hello.Sleep", "stubborn", "seconds = 60").json()["jobId"]
+    on.http.delete("/contexts/stubborn?force=true")
+    eventually(lambda: on.http.get("/contexts/stubborn").status_code == 404)
+    eventually(lambda: not processes_with(context_id), 5, f"left behind: {processes_with(context_id)}")
+    assert on.job(job_id)["result"]["message"] == "Context (stubborn) for this job was terminated"
+
+
+def test_an_idle_context_is_stopped_and_one_with_a_job_is_not(on):
+    assert on.http.post("/contexts/idle?num-cpu-cores=1&idle-timeout-s=2").status_code == 200
+    assert on.run("jobs", "hello.Sleep", "idle", "seconds = 5") == "slept"
+    eventually(lambda: on.http.get("/contexts/idle").status_code == 404)
+    assert on.http.post("/contexts/idle?idle-timeout-s=soon").status_code == 400
+
+
+def test_a_supervised_context_that_dies_comes_back_and_runs_its_async_jobs_again(on, tuned):
+    assert on.http.post("/contexts/phoenix?num-cpu-cores=1").status_code == 200
+    before = on.http.get("/contexts/phoenix").json()
+    job_id = on.start("jobs", "hello.Sleep", "phoenix", "seconds = 4").json()["jobId"]
+    heard: list[httpx.Response] = []
+
+    def wait() -> None:
+        with tuned.client() as http:
+            heard.append(Api(http).start("jobs", "hello.Sleep", "phoenix", "seconds = 50", sync="true", timeout=60))
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    eventually(lambda: len(on.http.get("/jobs?status=running").json()) == 2)
+    _actor_process(before["id"]).kill()
+    restarting = eventually(lambda: (job := on.job(job_id))["status"] == "RESTARTING" and job)
+    assert f"Unexpected termination of context {before['id']}" in restarting["result"]["message"]
+    assert "phoenix" in on.http.get("/contexts").json()
+    assert on.start("jobs", "hello.Echo", "phoenix").json()["code"] == "context-restarting"
+    waiter.join(60)
+    assert heard[0].json()["status"] == "ERROR" and "Unexpected termination" in heard[0].text
+    assert on.ended(job_id)["result"] == "slept"
+    after = on.http.get("/contexts/phoenix").json()
+    assert (after["id"], after["state"]) == (before["id"], "RUNNING")
+    assert on.run("jobs", "hello.Echo", "phoenix", "value = 2") == 2
+
+
+def test_a_supervised_context_none_of_whose_jobs_can_run_again_is_over(on, tmp_path):
+    assert on.http.post("/contexts/ashes?num-cpu-cores=1").status_code == 200
+    job_id = on.start("jobs", "hello.Once", "ashes", f'folder = "{tmp_path}"').json()["jobId"]
+    on.await_log(job_id, "sleeping")
+    _actor_process(on.http.get("/contexts/ashes").json()["id"]).kill()
+    report = on.ended(job_id)
+    assert (report["status"], report["result"]["message"]) == ("ERROR", "once was enough")
+    eventually(lambda: on.http.get("/contexts/ashes").status_code == 404)
+
+
+def test_a_context_can_refuse_supervision(on):
+    assert on.http.post("/contexts/mortal?num-cpu-cores=1&launcher.spark.driver.supervise=false").status_code == 200
+    job_id = on.start("jobs", "hello.Sleep", "mortal", "seconds = 60").json()["jobId"]
+    _actor_process(on.http.get("/contexts/mortal").json()["id"]).kill()
+    assert on.ended(job_id, 10)["status"] == "ERROR"
+    assert on.http.get("/contexts/mortal").status_code == 404
