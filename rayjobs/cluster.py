@@ -194,6 +194,23 @@ def _node_shares() -> list[NodeShare]:
     return [NodeShare(node["Resources"], free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"]]
 
 
+async def app_master_of(ray_job_id: str) -> str | None:
+    """The id of the app master that a driver JVM made, by the Ray job (hex) that this JVM is; None if it has none."""
+    return await asyncio.get_running_loop().run_in_executor(None, _app_master_of, ray_job_id)
+
+
+def _app_master_of(ray_job_id: str) -> str | None:
+    actors = ray._private.state.state.actor_table(None, ray.JobID.from_hex(ray_job_id), None)
+    return next((id for id, actor in actors.items() if actor["ActorClassName"].endswith(".RayAppMaster")), None)
+
+
+async def is_dead(actor_id: str) -> bool:
+    """Whether the actor has died for good; asks Ray, not the actor."""
+    find_out = ray._private.state.state.actor_table
+    actor = await asyncio.get_running_loop().run_in_executor(None, find_out, actor_id)
+    return actor.get("State") == "DEAD"
+
+
 def spawn_context(context_name: str, settings: Settings, *args: Any) -> ActorHandle:
     """A new context's actor, which answers once Ray has placed it; its JVM starts with `initialise`."""
     from rayjobs.context import Context

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from rayjobs import cluster, joblog
+from rayjobs import cluster, joblog, leftovers
 from rayjobs.errors import (
     ContextInitError,
     ContextStopping,
@@ -61,7 +61,7 @@ class Context:
     def __init__(self, settings: Settings, info: ContextInfo):
         self._settings = settings
         self._info = info
-        self._folder = settings.data_path / "contexts" / info.id
+        self._folder = leftovers.contexts_folder(settings.data_path) / info.id
         self._spark: spark.RunningSpark | None = None
         self._place: Workplace | None = None
         self._jobs: dict[str, JobRun] = {}
@@ -69,6 +69,7 @@ class Context:
         self._stopping = False
         self._over: asyncio.Future[ContextOver] = asyncio.get_running_loop().create_future()
         self._watch: asyncio.Task[None] | None = None
+        self._sweep: asyncio.Task[None] | None = None
         # A JVM that hangs must not take the threads that everything else needs.
         self._jvm_threads = ThreadPoolExecutor(4, thread_name_prefix="jvm")
 
@@ -83,6 +84,7 @@ class Context:
         except Exception as error:
             raise ContextInitError(f"Spark did not start: {error}", error_of(error)) from None
         self._watch = asyncio.create_task(self._watch_spark(running), name="watch-spark")
+        self._sweep = asyncio.create_task(leftovers.sweep(self._settings.data_path), name="sweep")
         if self._info.is_adhoc:
             asyncio.get_running_loop().call_later(ADHOC_PATIENCE_S, self._end_if_adhoc)
         return facts
@@ -240,7 +242,10 @@ class Context:
         clock = asyncio.get_running_loop().time
         limit_s = self._settings.executor_timeout_s
         last_seen = clock()
+        app_master = await cluster.app_master_of(await self._in_jvm(spark.ray_job_id, running))
         while clock() - last_seen <= limit_s:
+            if app_master and await cluster.is_dead(app_master):
+                return "its app master died, and its executors with it"
             with contextlib.suppress(spark.JvmSilent):
                 executors = await self._in_jvm(spark.count_executors, running)
                 if executors is None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from rayjobs import cluster, context_settings, hocon
+from rayjobs import cluster, context_settings, hocon, leftovers
 from rayjobs.errors import (
     ActorGone,
     BadConfig,
@@ -53,6 +53,7 @@ class Supervisor:
         self._settings = settings
         self._live: dict[str, LiveContext] = {}
         self._next_clean_up = 0.0
+        self._sweep_due = True
         self._predefined: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         self._recovery = loop.create_task(self._recover(), name="recover")
@@ -147,8 +148,14 @@ class Supervisor:
         await self._stop_all()
 
     async def step(self, now: float) -> None:
-        """What is due at `now` (monotonic seconds): idle contexts, records that are old, jobs without a context."""
+        """What is due at `now` (monotonic seconds).
+
+        Contexts idle too long, what dead ones left on this node, records that are old, jobs without a context.
+        """
         await self._stop_idle()
+        if self._sweep_due:
+            self._sweep_due = False
+            await leftovers.sweep(self._settings.data_path)
         if now >= self._next_clean_up:
             self._next_clean_up = now + CLEAN_UP_S
             store = await cluster.find(cluster.STORE)
@@ -234,6 +241,7 @@ class Supervisor:
     def _forget(self, live: LiveContext) -> None:
         if self._live.get(live.info.name) is live:
             del self._live[live.info.name]
+        self._sweep_due = True
 
     async def _room_for(self, live: LiveContext) -> tuple[Room, str]:
         """Whether the cluster has room for its executors now, and what is lacking if not."""

@@ -96,6 +96,11 @@ def wait_for_exit(running: RunningSpark) -> str:
     return f"its driver JVM ended with exit code {running.driver.process.wait()}"
 
 
+def ray_job_id(running: RunningSpark) -> str:
+    """The driver JVM is a driver on Ray as well: the id (hex) of its Ray job."""
+    return str(running.session._jvm.io.ray.api.Ray.getRuntimeContext().getCurrentJobId().toString())
+
+
 def count_executors(running: RunningSpark) -> int | None:
     """How many executors are registered; None if Spark was stopped though its JVM lives.
 

@@ -85,6 +85,15 @@ class SpinInStage(_Plain):
         return context.range(2).rdd.map(_spin).count()
 
 
+class SlowTasks(_Plain):
+    """Two tasks on the executors that take their time."""
+
+    def run_job(self, context, runtime, data):
+        print("in a stage")
+        seconds = float(data["seconds"])
+        return context.range(0, 2, 1, 2).rdd.map(lambda _: time.sleep(seconds)).count()
+
+
 class SpinInThread(_Plain):
     """Stuck in tasks on the executors, which a thread of the job's own started."""
 

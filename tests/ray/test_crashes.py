@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import httpx
 import psutil
 import pytest
 
-from tests.service import Api, eventually
+from tests.service import Api, Service, eventually, processes_with, zip_of
 
 
 @pytest.fixture(autouse=True)
@@ -75,8 +76,6 @@ def test_a_context_made_again_under_its_name_takes_jobs_at_once(api):
 
 def test_an_ad_hoc_context_whose_job_is_refused_goes_as_well(api):
     jar = {"Content-Type": "application/java-archive"}
-    from tests.service import zip_of
-
     assert api.http.post("/binaries/ajar", content=zip_of({"a.class": "x"}), headers=jar).status_code == 201
     assert api.start("ajar", "a.Main", None, sync="true").status_code == 404
     eventually(lambda: not [name for name in api.http.get("/contexts").json() if name.endswith("-a.Main")])
@@ -100,11 +99,62 @@ def test_a_delete_while_a_context_starts_stops_it(api, service):
 
 
 def test_a_second_server_of_a_data_directory_joins_and_leaves_its_ray_up(api, context, service):
-    from tests.service import Service
-
     second = Service(service.data_dir)
     second.start()
     with second.client() as http:
         assert context in http.get("/contexts").json()
     assert second.stop() == 0
     assert api.run("crashing", "hello.Echo", context, "value = 3") == 3
+
+
+@pytest.fixture
+def victim(api: Api) -> Iterator[str]:
+    """A context with an executor that is up, and its id."""
+    assert api.http.post("/contexts/victim?num-cpu-cores=1").status_code == 200
+    assert api.run("crashing", "hello.CountRange", "victim") == 100
+    yield api.http.get("/contexts/victim").json()["id"]
+    api.http.delete("/contexts/victim?force=true")
+
+
+def _process_of(class_name: str, context_id: str) -> psutil.Process:
+    """The process of one of RayDP's actors: all of a context are in a Ray namespace that carries its id."""
+    from ray.util.state import list_actors
+
+    alive = list_actors(filters=[("state", "=", "ALIVE")], limit=1000, detail=True)
+    [pid] = [a.pid for a in alive if a.class_name.endswith(class_name) and a.ray_namespace.endswith(context_id)]
+    return psutil.Process(pid)
+
+
+def _driver_of(context_id: str) -> psutil.Process:
+    return next(p for p in processes_with(context_id) if "PythonGatewayServer" in " ".join(p.cmdline()))
+
+
+@pytest.mark.parametrize("part", ["driver JVM", "app master"])
+def test_a_context_whose_jvm_dies_is_killed_with_its_jobs_and_its_name_is_free(api, service, victim, part):
+    job_id = api.start("crashing", "hello.Sleep", "victim", "seconds = 60").json()["jobId"]
+    api.await_log(job_id, "sleeping")
+    (_driver_of(victim) if part == "driver JVM" else _process_of("RayAppMaster", victim)).kill()
+    report = api.ended(job_id, 10)
+    assert report["status"] == "ERROR" and part in report["result"]["message"]
+    eventually(lambda: not processes_with(victim), 5, f"left behind: {processes_with(victim)}")
+    assert api.http.get("/contexts/victim").status_code == 404
+    api.await_log(job_id, "sleeping")
+    eventually(lambda: not (service.data_dir / "contexts" / victim).exists())
+
+
+def test_a_lost_executor_is_replaced_and_its_job_finishes(api, victim):
+    job_id = api.start("crashing", "hello.SlowTasks", "victim", "seconds = 4").json()["jobId"]
+    api.await_log(job_id, "in a stage")
+    executor = _process_of("RayDPExecutor", victim)
+    executor.kill()
+    assert api.ended(job_id)["result"] == 2
+    assert _process_of("RayDPExecutor", victim).pid != executor.pid
+
+
+def test_a_runner_that_dies_mid_job_ends_that_job_alone(api, context):
+    crashing = api.start("crashing", "hello.Segfault", context).json()["jobId"]
+    other = api.start("crashing", "hello.Sleep", context, "seconds = 2").json()["jobId"]
+    report = api.ended(crashing, 10)
+    assert (report["status"], report["result"]["errorClass"]) == ("ERROR", "RunnerDied")
+    assert "about to crash" in api.http.get(f"/jobs/{crashing}/log").text
+    assert api.ended(other)["result"] == "slept"

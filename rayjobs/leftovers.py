@@ -1,0 +1,68 @@
+"""What contexts that died leave on a node: processes, and their folders, with logs that nobody has read yet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from pathlib import Path
+
+import psutil
+
+from rayjobs import cluster, joblog
+from rayjobs.errors import RayJobsError
+
+log = logging.getLogger(__name__)
+
+
+def contexts_folder(data_path: Path) -> Path:
+    """Where each context has a folder, named by its id, on the node that it runs on."""
+    return data_path / "contexts"
+
+
+async def sweep(data_path: Path) -> None:
+    """Remove this node's folders of contexts that have ended; the logs of their jobs are kept in the store first.
+
+    Processes that name such a context are ended: an executor whose raylet was killed has nobody else to end it.
+    """
+    folders = await asyncio.to_thread(_folders, contexts_folder(data_path))
+    if not folders:
+        return
+    store = await cluster.find(cluster.STORE)
+    alive = {info.id for info in await cluster.call(store.unfinished_contexts.remote())}
+    for folder in folders:
+        if folder.name not in alive:
+            await asyncio.to_thread(_end_processes, folder.name)
+            await _keep_logs(folder / "logs")
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _keep_logs(folder: Path) -> None:
+    store = await cluster.find(cluster.STORE)
+    for file in await asyncio.to_thread(_files, folder):
+        try:
+            await cluster.call(store.save_log.remote(file.stem, await asyncio.to_thread(joblog.read, file)))
+        except RayJobsError:
+            log.exception("the log of job %s could not be kept", file.stem)
+
+
+def _end_processes(context_id: str) -> None:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if _names(process, context_id):
+                log.warning("process %d outlived its context %s and is ended", process.pid, context_id)
+                process.kill()
+
+
+def _names(process: psutil.Process, context_id: str) -> bool:
+    """Whether its command line or environment has the id: JVMs of a context and what they start are given it."""
+    return any(context_id in text for text in (*process.cmdline(), *process.environ().values()))
+
+
+def _folders(parent: Path) -> list[Path]:
+    return [path for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.log"))
