@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import shutil
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
+
+from ray.actor import ActorHandle
 
 from rayjobs import cluster, joblog, leftovers
+from rayjobs.application import HostedApplication, SparkApplication, SparkFacts
 from rayjobs.errors import (
-    ContextInitError,
     ContextStopping,
     ErrorData,
     NoRunningJob,
@@ -26,30 +23,18 @@ from rayjobs.errors import (
 )
 from rayjobs.job_run import JobRun, Workplace
 from rayjobs.records import BinaryInfo, ContextInfo, ContextOver, JobInfo, JobReply, utc_now
-from rayjobs.runner import RunnerSetup, error_of
 from rayjobs.runners import RunnerPool
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
-from rayjobs.spark import session as spark
-from rayjobs.spark.needs import needs_of
 from rayjobs.states import JobEvent, JobState
+from rayjobs.tasks import RunnerSetup
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 ADHOC_PATIENCE_S = 60.0
 """An ad-hoc context that got no job by then is over: who asked for it is gone."""
-PULSE_S = 1.0
-JVM_CALL_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True)
-class SparkFacts:
-    """What a started context tells of its Spark application."""
-
-    application_id: str
-    ui_url: str | None
+TIDY_S = 5.0
+REFILL_DELAY_S = 0.05
 
 
 class Context:
@@ -58,33 +43,26 @@ class Context:
     A job's row in the store is written on this actor's word: every state before anyone is told of it.
     """
 
-    def __init__(self, settings: Settings, info: ContextInfo):
+    def __init__(self, settings: Settings, info: ContextInfo, host: ActorHandle | None = None):
         self._settings = settings
         self._info = info
         self._folder = leftovers.contexts_folder(settings.data_path) / info.id
-        self._spark: spark.RunningSpark | None = None
+        self._application = self._application_on(host)
         self._place: Workplace | None = None
         self._jobs: dict[str, JobRun] = {}
         self._idle_since = time.monotonic()
         self._stopping = False
         self._over: asyncio.Future[ContextOver] = asyncio.get_running_loop().create_future()
-        self._watch: asyncio.Task[None] | None = None
-        self._sweep: asyncio.Task[None] | None = None
-        # A JVM that hangs must not take the threads that everything else needs.
-        self._jvm_threads = ThreadPoolExecutor(4, thread_name_prefix="jvm")
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def initialise(self) -> SparkFacts:
         """Start Spark and the spare runners; raises `ContextInitError` with the cause, JVM log lines included."""
-        try:
-            running = self._spark = await self._in_jvm(self._start_spark)
-            self._place = await self._make_place(running)
-            facts = SparkFacts(*await self._in_jvm(spark.application_of, running))
-        except RayJobsError:
-            raise
-        except Exception as error:
-            raise ContextInitError(f"Spark did not start: {error}", error_of(error)) from None
-        self._watch = asyncio.create_task(self._watch_spark(running), name="watch-spark")
-        self._sweep = asyncio.create_task(leftovers.sweep(self._settings.data_path), name="sweep")
+        facts = await self._application.start()
+        self._place = await self._make_place(facts)
+        self._tasks = [
+            asyncio.create_task(self._watch_application(), name="watch-spark"),
+            asyncio.create_task(self._tidy(), name="tidy"),
+        ]
         if self._info.is_adhoc:
             asyncio.get_running_loop().call_later(ADHOC_PATIENCE_S, self._end_if_adhoc)
         return facts
@@ -141,15 +119,22 @@ class Context:
     async def shutdown(self) -> None:
         """End the jobs, the runners, Spark and its JVM; the caller then kills this actor."""
         self._stopping = True
-        if self._watch:
-            self._watch.cancel()
+        for task in self._tasks:
+            task.cancel()
         gone = ErrorData(f"Context ({self._info.name}) for this job was terminated", "", "")
         await asyncio.gather(*(job.end(JobEvent.CONTEXT_LOST, gone) for job in list(self._jobs.values())))
         if self._place:
             self._place.pool.close()
-        if self._spark:
-            await self._in_jvm(spark.stop, self._spark, self._settings.context_deletion_timeout_s)
+        await self._application.stop()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def _application_on(self, host: ActorHandle | None) -> SparkApplication:
+        """PySpark is imported only where Spark is to run here: a context on a host starts in a third of a second."""
+        if host:
+            return HostedApplication(host, self._info.id, self._info.settings)
+        from rayjobs.own_application import OwnApplication
+
+        return OwnApplication(self._info.name, self._info.id, self._info.settings, self._folder, self._settings)
 
     async def _occupy_slot(self, submission: Submission) -> JobRun:
         if self._place is None:
@@ -199,21 +184,9 @@ class Context:
         if not self._over.done():
             self._over.set_result(over)
 
-    def _start_spark(self) -> spark.RunningSpark:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return spark.start(
-            self._info.name,
-            self._info.settings,
-            self._folder,
-            cluster.spark_namespace(self._info.id),
-            self._settings.jvm_options,
-            self._settings.executor_jvm_options,
-            self._settings.context_creation_timeout_s,
-        )
-
-    async def _make_place(self, running: spark.RunningSpark) -> Workplace:
+    async def _make_place(self, facts: SparkFacts) -> Workplace:
         store = await cluster.find(cluster.STORE)
-        setup = RunnerSetup(running.runner_gateway, self._info.settings, self._folder)
+        setup = RunnerSetup(facts.session, self._info.settings, self._folder, facts.packages)
         pool = RunnerPool(
             self._info.name,
             self._settings.spare_runners,
@@ -221,50 +194,25 @@ class Context:
             spawn=lambda name: cluster.spawn_runner(name, setup),
             fetch=lambda binary: cluster.call(store.read_binary.remote(binary.sha256)),
         )
-        pool.refill()
+        # After the answer to whoever waits for this context.
+        asyncio.get_running_loop().call_later(REFILL_DELAY_S, pool.refill)
         return Workplace(
-            store, pool, setup, self._settings.job_defaults, self._settings.job_load_timeout_s, self._cancel_spark
+            store,
+            pool,
+            setup,
+            self._settings.job_defaults,
+            self._settings.job_load_timeout_s,
+            self._application.cancel_job,
         )
 
-    async def _cancel_spark(self, job_id: str) -> None:
-        if self._spark:
-            await asyncio.wait_for(self._in_jvm(spark.cancel_job, self._spark, job_id), JVM_CALL_TIMEOUT_S)
+    async def _watch_application(self) -> None:
+        """Notice a Spark that died, or that a job or an operator stopped from outside."""
+        self._declare_over(ContextOver(await self._application.end()))
 
-    async def _watch_spark(self, running: spark.RunningSpark) -> None:
-        """Notice a driver JVM that died, or an application that a job or an operator stopped from outside."""
-        exited = asyncio.ensure_future(asyncio.to_thread(spark.wait_for_exit, running))
-        unfit = asyncio.ensure_future(self._await_unfit(running))
-        done, _ = await asyncio.wait({exited, unfit}, return_when=asyncio.FIRST_COMPLETED)
-        self._declare_over(ContextOver(done.pop().result()))
-
-    async def _await_unfit(self, running: spark.RunningSpark) -> str:
-        """Why a Spark application whose JVM lives is of no use. A JVM that is gone is not this one's to tell."""
-        clock = asyncio.get_running_loop().time
-        limit_s = self._settings.executor_timeout_s
-        last_seen = clock()
-        app_master = await cluster.app_master_of(await self._in_jvm(spark.ray_job_id, running))
-        while clock() - last_seen <= limit_s:
-            if app_master and await cluster.is_dead(app_master):
-                return "its app master died, and its executors with it"
-            with contextlib.suppress(spark.JvmSilent):
-                executors = await self._in_jvm(spark.count_executors, running)
-                if executors is None:
-                    return "its Spark application was stopped from outside"
-                if executors or not self._jobs:
-                    last_seen = clock()
-            self._tidy()
-            await asyncio.sleep(PULSE_S)
-        needs = needs_of(self._info.settings, os.cpu_count() or 1)
-        return (
-            f"its jobs had no executor for {limit_s:g} s: Ray could not place any of {needs.executors} with "
-            f"{needs.cores} core(s) and {needs.memory} each, or they die as they start; `ray status` and the "
-            "raydp-executor actors in Ray's dashboard say more"
-        )
-
-    def _tidy(self) -> None:
-        limit_s = self._settings.runner_idle_timeout_s
-        if self._place and limit_s:
-            self._place.pool.end_idle(time.monotonic() - limit_s)
-
-    async def _in_jvm(self, function: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._jvm_threads, function, *args)
+    async def _tidy(self) -> None:
+        """End runners that nobody uses, and clear up after contexts that died on this node."""
+        await leftovers.sweep(self._settings.data_path)
+        while limit_s := self._settings.runner_idle_timeout_s:
+            await asyncio.sleep(TIDY_S)
+            if self._place:
+                self._place.pool.end_idle(time.monotonic() - limit_s)

@@ -14,9 +14,9 @@ from ray.actor import ActorHandle
 from rayjobs import cluster, hocon, joblog
 from rayjobs.errors import ActorGone, ErrorData, JobLoadingFailed, RayJobsError, ValidationFailed, error_data_of
 from rayjobs.records import JobInfo, JobReply
-from rayjobs.runner import Done, Failed, Refused, RunnerSetup, Task, Valid, error_of
 from rayjobs.runners import RunnerPool, RunnerSlot
 from rayjobs.states import JobEvent, JobState, job_states_leading
+from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, Valid, error_of
 
 log = logging.getLogger(__name__)
 

@@ -21,16 +21,21 @@ def contexts_folder(data_path: Path) -> Path:
     return data_path / "contexts"
 
 
+def hosts_folder(data_path: Path) -> Path:
+    """Where each Spark application that is shared, or stands by, has a folder, named by its id."""
+    return data_path / "spark-hosts"
+
+
 async def sweep(data_path: Path) -> None:
-    """Remove this node's folders of contexts that have ended; the logs of their jobs are kept in the store first.
+    """Remove this node's folders of contexts and hosts that have ended; jobs' logs are kept in the store first.
 
     Processes that name such a context are ended: an executor whose raylet was killed has nobody else to end it.
     """
-    folders = await asyncio.to_thread(_folders, contexts_folder(data_path))
+    folders = await asyncio.to_thread(_folders, contexts_folder(data_path), hosts_folder(data_path))
     if not folders:
         return
     store = await cluster.find(cluster.STORE)
-    alive = {info.id for info in await cluster.call(store.unfinished_contexts.remote())}
+    alive = {info.id for info in await cluster.call(store.unfinished_contexts.remote())} | await cluster.host_ids()
     for folder in folders:
         if folder.name not in alive:
             await asyncio.to_thread(_end_processes, folder.name)
@@ -60,8 +65,8 @@ def _names(process: psutil.Process, context_id: str) -> bool:
     return any(context_id in text for text in (*process.cmdline(), *process.environ().values()))
 
 
-def _folders(parent: Path) -> list[Path]:
-    return [path for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
+def _folders(*parents: Path) -> list[Path]:
+    return [path for parent in parents if parent.is_dir() for path in parent.iterdir() if path.is_dir()]
 
 
 def _files(folder: Path) -> list[Path]:

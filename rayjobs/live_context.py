@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from rayjobs.errors import ActorGone, ContextInitError, ErrorData, NotEnoughReso
 from rayjobs.placement import Room
 from rayjobs.records import ContextInfo, ContextOver
 from rayjobs.settings import Settings
+from rayjobs.spark_hosts import Host, SparkHosts
 from rayjobs.states import ContextEvent, ContextState, JobState
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,8 @@ STEADY_S = 600.0
 
 LOST = ErrorData("Reconnect failed after a restart of the service", "ContextLost", "")
 
-RoomOracle = Callable[["LiveContext"], Awaitable[tuple[Room, str]]]
-"""Whether the cluster has room for a context's executors, and what is lacking if not."""
+RoomOracle = Callable[[dict[str, Any]], Awaitable[tuple[Room, str]]]
+"""Whether the cluster has room for the executors of a context with such settings, and what is lacking if not."""
 
 
 class LiveContext:
@@ -39,13 +41,20 @@ class LiveContext:
     """
 
     def __init__(
-        self, info: ContextInfo, settings: Settings, room: RoomOracle, on_final: Callable[[LiveContext], None]
+        self,
+        info: ContextInfo,
+        settings: Settings,
+        hosts: SparkHosts,
+        room: RoomOracle,
+        on_final: Callable[[LiveContext], None],
     ):
         self.info = info
         self.waits_for: str | None = None
         self.handle: ActorHandle | None = None
         self.stop: asyncio.Task[None] | None = None
         self._settings = settings
+        self._hosts = hosts
+        self._host: Host | None = None
         self._room = room
         self._on_final = on_final
         self._watch: asyncio.Task[None] | None = None
@@ -102,11 +111,16 @@ class LiveContext:
     async def _bring_up(self) -> None:
         """Room on the cluster, an actor, its Spark; raises `ContextInitError`, whatever went wrong."""
         deadline = asyncio.get_running_loop().time() + self._settings.context_creation_timeout_s
-        await self._await_room(deadline)
+        host = self._host = await self._hosts.host_for(self.info)
+        if host is None:
+            await self._await_room(deadline)
         if self.stop:
             return
         name = self.info.name
-        self.handle = cluster.spawn_context(name, self._settings, self.info)
+        self.info = replace(self.info, host=host and host.id)
+        self.handle = cluster.spawn_context(
+            name, self._settings, self.info, host and host.handle, host and host.node_id
+        )
         try:
             async with asyncio.timeout_at(deadline):
                 facts = await cluster.call(self.handle.initialise.remote())
@@ -117,13 +131,14 @@ class LiveContext:
         self.info = replace(self.info, application_id=facts.application_id, ui_url=facts.ui_url)
 
     async def _await_room(self, deadline: float) -> None:
-        room, lack = await self._room(self)
+        room, lack = await self._room(self.info.settings)
         while room is Room.LATER and not self.stop:
             self.waits_for = lack
             if asyncio.get_running_loop().time() > deadline:
                 raise NotEnoughResources(f"context {self.info.name} waited {self._limit()} for room: {lack}")
-            await asyncio.sleep(ROOM_POLL_S)
-            room, lack = await self._room(self)
+            if not await self._hosts.give_way():
+                await asyncio.sleep(ROOM_POLL_S)
+            room, lack = await self._room(self.info.settings)
         self.waits_for = None
         if room is Room.NEVER:
             raise NotEnoughResources(f"context {self.info.name} can never run on this cluster: {lack}")
@@ -237,14 +252,17 @@ class LiveContext:
         while not self.info.state.is_final:
             try:
                 await self._bury(event, error)
-            except RayJobsError as failure:
-                log.error("the end of context %s is not stored: %s", self.info.name, failure)
+            except Exception:
+                log.exception("context %s has ended, and that is not stored yet", self.info.name)
                 await asyncio.sleep(RETRY_S)
 
     async def _end_actor(self) -> None:
         if self.handle:
             await cluster.end(cluster.context_actor_name(self.info.name), self.handle)
             self.handle = None
+        if self._host:
+            await self._hosts.give_back(self._host, self.info)
+            self._host = None
 
     async def _save(self, info: ContextInfo) -> None:
         store = await cluster.find(cluster.STORE)
@@ -261,6 +279,10 @@ class LiveContext:
             return False
         if pinged.id == self.info.id:
             self.handle = handle
+        if self.info.host:
+            with contextlib.suppress(ActorGone):
+                host = await cluster.find(cluster.host_actor_name(self.info.host))
+                self._host = Host(self.info.host, host, await cluster.node_of(host))
         return self.handle is not None
 
     def _is_supervised(self) -> bool:

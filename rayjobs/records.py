@@ -69,6 +69,7 @@ class BinaryInfo:
 class ContextInfo:
     """One context. `settings` are its own, after defaults; `end_time` is set in final states only.
 
+    `host` is the id of the Spark host whose application it uses, None if it has one of its own.
     `waits_for` says what a context in STARTED lacks, while it lacks something; it is not stored.
     """
 
@@ -82,6 +83,7 @@ class ContextInfo:
     error: ErrorData | None = None
     application_id: str | None = None
     ui_url: str | None = None
+    host: str | None = None
     waits_for: str | None = None
 
     def after(self, event: ContextEvent, error: ErrorData | None = None) -> ContextInfo:

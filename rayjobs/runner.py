@@ -6,74 +6,19 @@ import importlib
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from rayjobs import binaries, hocon, results
 from rayjobs.api import JobEnvironment, ValidationProblem
-from rayjobs.errors import ErrorData, InvalidJobType, JobLoadingFailed, NoSuchClass
+from rayjobs.errors import InvalidJobType, JobLoadingFailed, NoSuchClass
 from rayjobs.joblog import job_output
 from rayjobs.records import BinaryInfo
 from rayjobs.spark import attach
-from rayjobs.spark.jvm import Gateway
 from rayjobs.spark.kinds import kind_of
+from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, Valid, error_of
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class RunnerSetup:
-    """What a runner needs of its context: the JVM's gateway, the context's settings, a folder on this node."""
-
-    gateway: Gateway
-    context_settings: dict[str, Any]
-    folder: Path
-
-    def log_file(self, job_id: str) -> Path:
-        """Where a job's prints and logging go; absent until it says something."""
-        return self.folder / "logs" / f"{job_id}.log"
-
-    @property
-    def packages(self) -> Path:
-        return self.folder / "packages"
-
-
-@dataclass(frozen=True)
-class Task:
-    """One job as its runner gets it: `config` is the job's own over the server's `job-defaults`."""
-
-    job_id: str
-    class_path: str
-    config: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Refused:
-    """`validate` returned problems: their texts."""
-
-    problems: list[str]
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The job's code raised."""
-
-    error: ErrorData
-
-
-@dataclass(frozen=True)
-class Valid:
-    """`validate` passed; its data waits in the runner for `run`."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """`run_job` returned: its result as JSON text."""
-
-    result_json: str
 
 
 class Runner:
@@ -81,7 +26,7 @@ class Runner:
 
     def __init__(self, setup: RunnerSetup):
         self._setup = setup
-        self._session = attach.attach(setup.gateway)
+        self._session = attach.attach(setup.session)
         self._context = attach.context_object(self._session, kind_of(setup.context_settings))
         self._classes: dict[str, type] = {}
         self._job: Any = None
@@ -189,14 +134,3 @@ def _is_problem(item: object) -> bool:
     return isinstance(item, ValidationProblem) or (
         type(item).__name__ == "ValidationProblem" and hasattr(item, "problem")
     )
-
-
-def error_of(error: BaseException) -> ErrorData:
-    """An exception of a user's job as data; one that Spark's JVM raised keeps its Java class and message."""
-    stack = "".join(traceback.format_exception(error))
-    java = getattr(error, "java_exception", None)
-    if java is not None:
-        return ErrorData(str(java.getMessage()), java.getClass().getName(), stack)
-    kind = type(error)
-    name = kind.__name__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    return ErrorData(str(error) or repr(error), name, stack)

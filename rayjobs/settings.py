@@ -49,6 +49,9 @@ class Settings:
     ray_num_cpus: int = _setting(
         "ray.num-cpus", 0, "CPU budget of a Ray started here; 0: eight times the cores, at least 32"
     )
+    warm_workers: int = _setting(
+        "ray.warm-workers", 2, "Ray workers started ahead for each context, for it and its runners to start in"
+    )
     ray_dashboard_port: int = _setting(
         "ray.dashboard-port", 8265, "port of the Ray dashboard of a Ray started here; another free one if taken"
     )
@@ -63,7 +66,13 @@ class Settings:
         "binaries that are uploaded at start: paths of .whl, .egg, .zip, .py, .jar files by app",
     )
     context_per_jvm: bool = _setting(
-        "contexts.context-per-jvm", True, "each context its own Spark application; false is not there yet"
+        "contexts.context-per-jvm",
+        True,
+        "each context its own Spark application; false: contexts share one, each with a session of its own; "
+        "context-per-jvm of a context wins",
+    )
+    standby: int = _setting(
+        "contexts.standby", 0, "Spark applications of the default settings kept started, for contexts to come"
     )
     max_jobs_per_context: int = _setting(
         "contexts.max-jobs-per-context", 8, "job slots of a context: jobs that run at once in it"
@@ -240,6 +249,4 @@ def _checked(settings: Settings) -> Settings:
             raise BadConfig(f"setting {info.key}: {value} is below 0")
     if settings.max_jobs_per_context < 1:
         raise BadConfig("setting contexts.max-jobs-per-context: a context needs at least one job slot")
-    if not settings.context_per_jvm:
-        raise BadConfig("setting contexts.context-per-jvm: only true is there yet")
     return settings

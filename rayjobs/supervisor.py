@@ -32,6 +32,7 @@ from rayjobs.service import Submission
 from rayjobs.settings import Settings
 from rayjobs.spark.kinds import kind_of
 from rayjobs.spark.needs import SparkNeeds, needs_of
+from rayjobs.spark_hosts import SparkHosts, wants_own_jvm
 from rayjobs.states import ContextState
 
 log = logging.getLogger(__name__)
@@ -52,9 +53,11 @@ class Supervisor:
     def __init__(self, settings: Settings):
         self._settings = settings
         self._live: dict[str, LiveContext] = {}
+        self._hosts = SparkHosts(settings, self._room_for)
         self._next_clean_up = 0.0
         self._sweep_due = True
         self._predefined: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         self._recovery = loop.create_task(self._recover(), name="recover")
         self._loop = loop.create_task(self._run_loop(), name="control-loop")
@@ -145,7 +148,9 @@ class Supervisor:
     async def shutdown(self) -> None:
         """Stop every context, and return when all are final."""
         await self.ready()
+        self._loop.cancel()
         await self._stop_all()
+        await self._hosts.close()
 
     async def step(self, now: float) -> None:
         """What is due at `now` (monotonic seconds).
@@ -153,6 +158,7 @@ class Supervisor:
         Contexts idle too long, what dead ones left on this node, records that are old, jobs without a context.
         """
         await self._stop_idle()
+        self._hosts.maintain(now)
         if self._sweep_due:
             self._sweep_due = False
             await leftovers.sweep(self._settings.data_path)
@@ -229,13 +235,28 @@ class Supervisor:
         kind_of(effective)
         _needs(effective)
         idle_limit_s(effective, self._settings)
+        wants_own_jvm(effective, self._settings)
         info = ContextInfo(str(uuid.uuid4()), name, ContextState.STARTED, utc_now(), effective, is_adhoc)
         live = self._adopt(info)
-        await live.start()
+        try:
+            await live.start()
+        finally:
+            self._warm()
         return live
 
+    def _warm(self) -> None:
+        """Replace the Ray workers that a context and its runners took, in the background."""
+        if self._warming is None or self._warming.done():
+            self._warming = asyncio.create_task(self._warm_up(), name="warm-workers")
+
+    async def _warm_up(self) -> None:
+        try:
+            await cluster.prestart_workers(self._settings.warm_workers)
+        except Exception as error:
+            log.warning("no workers are started ahead: %r", error)
+
     def _adopt(self, info: ContextInfo) -> LiveContext:
-        live = self._live[info.name] = LiveContext(info, self._settings, self._room_for, self._forget)
+        live = self._live[info.name] = LiveContext(info, self._settings, self._hosts, self._room_for, self._forget)
         return live
 
     def _forget(self, live: LiveContext) -> None:
@@ -243,13 +264,13 @@ class Supervisor:
             del self._live[live.info.name]
         self._sweep_due = True
 
-    async def _room_for(self, live: LiveContext) -> tuple[Room, str]:
-        """Whether the cluster has room for its executors now, and what is lacking if not."""
-        needs, nodes = _needs(live.info.settings), await cluster.node_shares()
+    async def _room_for(self, settings: dict[str, Any]) -> tuple[Room, str]:
+        """Whether the cluster has room for such a context's executors now, and what is lacking if not."""
+        needs, nodes = _needs(settings), await cluster.node_shares()
         room = room_for(needs, nodes)
         if room is Room.NOW:
             return room, ""
-        others = [other.info for other in self._live.values() if other is not live and other.handle]
+        others = [other.info for other in self._live.values() if other.handle]
         lack = shortage(needs, nodes, {info.name: _needs(info.settings) for info in others})
         return (Room.LATER if self._settings.ray_autoscaling else room), lack
 
@@ -280,6 +301,8 @@ class Supervisor:
         self._live.clear()
         await asyncio.gather(*(self._adopt(info).recover() for info in unfinished))
         await cluster.call(store.end_orphans.remote(LOST))
+        self._warm()
+        await self._hosts.recover({live.info.id for live in self._live.values()})
         self._predefined = asyncio.create_task(self._create_predefined(), name="predefined")
 
 

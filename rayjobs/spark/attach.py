@@ -13,27 +13,31 @@ from pyspark import SparkConf, SparkContext, inheritable_thread_target
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import HiveContext, SparkSession, SQLContext
 
-from rayjobs.spark.jvm import Gateway
+from rayjobs.spark.jvm import SessionAddress
 from rayjobs.spark.kinds import ContextKind
-from rayjobs.spark.session import SESSION_PROPERTY
 
 
-def attach(gateway: Gateway) -> SparkSession:
+def attach(address: SessionAddress) -> SparkSession:
     """The context's own session as this process's: temp views and SQL settings are shared with all its runners.
 
     PySpark's SparkSession constructor also makes its session the JVM-wide default; the default it found is
     put back.
     """
-    os.environ["PYSPARK_GATEWAY_PORT"] = str(gateway.port)
-    os.environ["PYSPARK_GATEWAY_SECRET"] = gateway.secret
+    os.environ["PYSPARK_GATEWAY_PORT"] = str(address.gateway.port)
+    os.environ["PYSPARK_GATEWAY_SECRET"] = address.gateway.secret
     os.environ["PYSPARK_PIN_THREAD"] = "true"
     java = launch_gateway()
     jvm = java.jvm
-    jsession = jvm.System.getProperties().get(SESSION_PROPERTY)
+    jsession = jvm.System.getProperties().get(address.key)
     jsc = jvm.org.apache.spark.api.java.JavaSparkContext(jsession.sparkContext())
     conf = SparkConf(loadDefaults=False, _jvm=jvm, _jconf=jsc.sc().conf().clone())
     context = SparkContext(gateway=java, jsc=jsc, conf=conf)
-    return SparkSession(context, jsession)
+    sessions = jvm.org.apache.spark.sql.SparkSession
+    default = sessions.getDefaultSession()
+    session = SparkSession(context, jsession)
+    if default.isDefined():
+        sessions.setDefaultSession(default.get())
+    return session
 
 
 def context_object(session: SparkSession, kind: ContextKind) -> Any:

@@ -54,6 +54,14 @@ class Gateway:
 
 
 @dataclass(frozen=True)
+class SessionAddress:
+    """Where runners find their context's session: a JVM's gateway, and the system property `key` that holds it."""
+
+    gateway: Gateway
+    key: str
+
+
+@dataclass(frozen=True)
 class DriverJvm:
     """A driver JVM we started. It ends when `process.stdin` closes, so never outlives this process."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
@@ -28,11 +29,20 @@ class JvmSilent(RuntimeError):
 
 @dataclass(frozen=True)
 class RunningSpark:
-    """A session in this process, its driver JVM, and the gateway that runners attach to."""
+    """A session in this process, its driver JVM, and where runners find that session."""
 
     session: SparkSession
     driver: jvm.DriverJvm
-    runner_gateway: jvm.Gateway
+    address: jvm.SessionAddress
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """How a Spark application is: its registered executors, and the Spark jobs that run or wait for one."""
+
+    is_stopped: bool
+    executors: int
+    active_jobs: int
 
 
 def start(
@@ -60,17 +70,22 @@ def start(
         )
         session = SparkSession.builder.config(conf=conf).getOrCreate()
         session.sparkContext.setLogLevel("WARN")
-        _publish(session)
-        return RunningSpark(session, driver, _open_runner_gateway(session))
+        _publish(session._jvm, SESSION_KEY, session._jsparkSession)
+        address = jvm.SessionAddress(_open_runner_gateway(session), SESSION_KEY)
+        return RunningSpark(session, driver, address)
     except BaseException:
         driver.process.kill()
         raise
 
 
 def stop(running: RunningSpark, timeout_s: float) -> None:
-    """Stop Spark, then its JVM: `SparkContext.stop` alone leaves the JVM's Ray driver registered."""
+    """Stop Spark, then its JVM: `SparkContext.stop` alone leaves the JVM's Ray driver registered.
+
+    A JVM that is gone has stopped.
+    """
     try:
-        running.session.stop()
+        with contextlib.suppress(Py4JError, OSError):
+            running.session.stop()
     finally:
         if running.driver.process.stdin:
             running.driver.process.stdin.close()
@@ -101,25 +116,44 @@ def ray_job_id(running: RunningSpark) -> str:
     return str(running.session._jvm.io.ray.api.Ray.getRuntimeContext().getCurrentJobId().toString())
 
 
-def count_executors(running: RunningSpark) -> int | None:
-    """How many executors are registered; None if Spark was stopped though its JVM lives.
-
-    Raises `JvmSilent` if the JVM does not answer: it has ended then, or hangs.
-    """
+def pulse(running: RunningSpark) -> Pulse:
+    """Raises `JvmSilent` if the JVM does not answer: it has ended then, or hangs."""
     drivers = 1
     try:
         context = running.session.sparkContext._jsc.sc()
-        return None if context.isStopped() else context.getExecutorMemoryStatus().size() - drivers
+        if context.isStopped():
+            return Pulse(True, 0, 0)
+        executors = context.getExecutorMemoryStatus().size() - drivers
+        return Pulse(False, executors, len(context.statusTracker().getActiveJobIds()))
     except (Py4JError, OSError) as error:
         raise JvmSilent(str(error)) from None
 
 
-SESSION_PROPERTY = "rayjobs.session"
-"""The JVM system property that holds the context's session for runners."""
+SESSION_KEY = "rayjobs.session"
+"""The JVM system property that holds the application's first session."""
 
 
-def _publish(session: SparkSession) -> None:
-    session._jvm.System.getProperties().put(SESSION_PROPERTY, session._jsparkSession)
+def open_session(running: RunningSpark, key: str, sql_settings: dict[str, str]) -> jvm.SessionAddress:
+    """A new session of the same application, with temp views and SQL settings of its own, under `key`."""
+    jsession = running.session._jsparkSession.newSession()
+    for name, value in sql_settings.items():
+        jsession.conf().set(name, value)
+    _publish(running.session._jvm, key, jsession)
+    return jvm.SessionAddress(running.address.gateway, key)
+
+
+def close_session(running: RunningSpark, key: str) -> None:
+    """Forget a session; what it holds goes with it."""
+    running.session._jvm.System.getProperties().remove(key)
+
+
+def run_trivial_job(running: RunningSpark) -> None:
+    """One task on an executor."""
+    running.session.range(1).count()
+
+
+def _publish(java: Any, key: str, jsession: Any) -> None:
+    java.System.getProperties().put(key, jsession)
 
 
 def _open_runner_gateway(session: SparkSession) -> jvm.Gateway:

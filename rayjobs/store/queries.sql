@@ -29,7 +29,7 @@ SELECT sha256 FROM jobs WHERE NOT list_contains($final, state);
 -- name: save_context
 INSERT INTO contexts VALUES (
     $id, $name, $state, $start_time, $end_time, $settings, $is_adhoc, $application_id, $ui_url,
-    $error_message, $error_class, $error_stack
+    $error_message, $error_class, $error_stack, $host
 )
 ON CONFLICT (id) DO UPDATE SET
     name = excluded.name,
@@ -42,7 +42,8 @@ ON CONFLICT (id) DO UPDATE SET
     ui_url = excluded.ui_url,
     error_message = excluded.error_message,
     error_class = excluded.error_class,
-    error_stack = excluded.error_stack;
+    error_stack = excluded.error_stack,
+    host = excluded.host;
 
 -- name: get_context
 SELECT * FROM contexts WHERE id = $id;

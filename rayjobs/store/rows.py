@@ -48,6 +48,7 @@ def row_of_context(info: ContextInfo) -> Row:
         "is_adhoc": info.is_adhoc,
         "application_id": info.application_id,
         "ui_url": info.ui_url,
+        "host": info.host,
         **_row_of_error(info.error),
     }
 
@@ -64,6 +65,7 @@ def context_of(row: Row) -> ContextInfo:
         error=_error_of(row),
         application_id=row["application_id"],
         ui_url=row["ui_url"],
+        host=row["host"],
     )
 
 

@@ -22,7 +22,8 @@ CREATE TABLE IF NOT EXISTS contexts (
     ui_url VARCHAR,
     error_message VARCHAR,
     error_class VARCHAR,
-    error_stack VARCHAR
+    error_stack VARCHAR,
+    host VARCHAR
 );
 
 -- A job keeps what it ran: its binary's columns outlive the binary.

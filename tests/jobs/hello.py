@@ -148,6 +148,11 @@ class CountRange(_Plain):
         return context.range(100).count()
 
 
+class SqlSetting(_Plain):
+    def run_job(self, context, runtime, data):
+        return context.conf.get(data["key"])
+
+
 class StopSpark(_Plain):
     def run_job(self, context, runtime, data):
         context.stop()

@@ -1,0 +1,72 @@
+"""What a context needs of Spark; and the kind of application that is a session of one that a host holds."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray.actor import ActorHandle
+
+from rayjobs import cluster
+from rayjobs.errors import ActorGone, ContextInitError
+from rayjobs.spark.jvm import SessionAddress
+
+
+@dataclass(frozen=True)
+class SparkFacts:
+    """What a started Spark application tells of itself, and where runners find the session that is meant for them.
+
+    `packages` is its folder of binaries: Spark takes a file's name from one path only.
+    """
+
+    application_id: str
+    ui_url: str | None
+    session: SessionAddress
+    packages: Path
+
+
+class SparkApplication(Protocol):
+    """What a context needs of Spark."""
+
+    async def start(self) -> SparkFacts:
+        """Raises `ContextInitError` with the cause, JVM log lines included."""
+
+    async def end(self) -> str:
+        """Returns when the application has ended, or is of no use any more, unasked for; why. Cancel it to stop."""
+
+    async def cancel_job(self, job_id: str) -> None:
+        """End the Spark work of a job, its executors' tasks included."""
+
+    async def stop(self) -> None:
+        """End what `start` began."""
+
+
+class HostedApplication:
+    """A session of the Spark application that a `SparkHost` holds; only that session ends with the context."""
+
+    def __init__(self, host: ActorHandle, context_id: str, context_settings: dict[str, Any]):
+        self._host = host
+        self._key = context_id
+        self._settings = context_settings
+
+    async def start(self) -> SparkFacts:
+        try:
+            sql = {key: str(value) for key, value in self._settings.items() if key.startswith("spark.sql.")}
+            return await cluster.call(self._host.open_session.remote(self._key, sql))
+        except ActorGone as error:
+            raise ContextInitError(f"the Spark application behind it died: {error.message}") from None
+
+    async def end(self) -> str:
+        try:
+            return await cluster.call(self._host.lifetime.remote())
+        except ActorGone as error:
+            return f"the Spark application behind it died: {error.message}"
+
+    async def cancel_job(self, job_id: str) -> None:
+        await cluster.call(self._host.cancel_job.remote(job_id))
+
+    async def stop(self) -> None:
+        with contextlib.suppress(ActorGone):
+            await cluster.call(self._host.close_session.remote(self._key))

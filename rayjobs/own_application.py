@@ -1,0 +1,122 @@
+"""A Spark application in this process: its driver JVM started, watched and ended here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rayjobs import cluster
+from rayjobs.application import SparkFacts
+from rayjobs.errors import ContextInitError, RayJobsError
+from rayjobs.settings import Settings
+from rayjobs.spark import session as spark
+from rayjobs.spark.jvm import SessionAddress
+from rayjobs.spark.needs import needs_of
+from rayjobs.tasks import error_of
+
+T = TypeVar("T")
+
+PULSE_S = 1.0
+JVM_CALL_TIMEOUT_S = 10.0
+
+
+class OwnApplication:
+    """A Spark application whose driver JVM this process starts and ends. `folder` holds its logs and local files."""
+
+    def __init__(self, name: str, id: str, context_settings: dict[str, Any], folder: Path, settings: Settings):
+        self._name = name
+        self._id = id
+        self._context_settings = context_settings
+        self._folder = folder
+        self._settings = settings
+        self._running: spark.RunningSpark | None = None
+        # A JVM that hangs must not take the threads that everything else needs.
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="jvm")
+
+    async def start(self) -> SparkFacts:
+        try:
+            running = self._running = await self._in_jvm(self._start)
+            application_id, ui_url = await self._in_jvm(spark.application_of, running)
+            return SparkFacts(application_id, ui_url, running.address, self._folder / "packages")
+        except RayJobsError:
+            raise
+        except Exception as error:
+            raise ContextInitError(f"Spark did not start: {error}", error_of(error)) from None
+
+    async def end(self) -> str:
+        running = self._started()
+        exited = asyncio.ensure_future(asyncio.to_thread(spark.wait_for_exit, running))
+        unfit = asyncio.ensure_future(self._await_unfit(running))
+        done, _ = await asyncio.wait({exited, unfit}, return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+
+    async def cancel_job(self, job_id: str) -> None:
+        async with asyncio.timeout(JVM_CALL_TIMEOUT_S):
+            await self._in_jvm(spark.cancel_job, self._started(), job_id)
+
+    async def open_session(self, key: str, sql_settings: dict[str, str]) -> SessionAddress:
+        """A session of its own in this application: temp views, SQL settings; published under `key`."""
+        return await self._in_jvm(spark.open_session, self._started(), key, sql_settings)
+
+    async def close_session(self, key: str) -> None:
+        async with asyncio.timeout(JVM_CALL_TIMEOUT_S):
+            await self._in_jvm(spark.close_session, self._started(), key)
+
+    async def check(self) -> None:
+        """Run a trivial Spark job; raises whatever it raises, `TimeoutError` if it hangs."""
+        async with asyncio.timeout(self._settings.executor_timeout_s):
+            await self._in_jvm(spark.run_trivial_job, self._started())
+
+    async def stop(self) -> None:
+        if self._running:
+            await self._in_jvm(spark.stop, self._running, self._settings.context_deletion_timeout_s)
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def _start(self) -> spark.RunningSpark:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return spark.start(
+            self._name,
+            self._context_settings,
+            self._folder,
+            cluster.spark_namespace(self._id),
+            self._settings.jvm_options,
+            self._settings.executor_jvm_options,
+            self._settings.context_creation_timeout_s,
+        )
+
+    async def _await_unfit(self, running: spark.RunningSpark) -> str:
+        """Why a Spark application whose JVM lives is of no use. A JVM that is gone is not this one's to tell."""
+        clock = asyncio.get_running_loop().time
+        limit_s = self._settings.executor_timeout_s
+        last_fit = clock()
+        app_master = await cluster.app_master_of(await self._in_jvm(spark.ray_job_id, running))
+        while clock() - last_fit <= limit_s:
+            if app_master and await cluster.is_dead(app_master):
+                return "its app master died, and its executors with it"
+            with contextlib.suppress(spark.JvmSilent):
+                pulse = await self._in_jvm(spark.pulse, running)
+                if pulse.is_stopped:
+                    return "its Spark application was stopped from outside"
+                if pulse.executors or not pulse.active_jobs:
+                    last_fit = clock()
+            await asyncio.sleep(PULSE_S)
+        needs = needs_of(self._context_settings, os.cpu_count() or 1)
+        return (
+            f"its Spark jobs had no executor for {limit_s:g} s: Ray could not place any of {needs.executors} with "
+            f"{needs.cores} core(s) and {needs.memory} each, or they die as they start; `ray status` and the "
+            "raydp-executor actors in Ray's dashboard say more"
+        )
+
+    def _started(self) -> spark.RunningSpark:
+        if self._running is None:
+            raise ContextInitError("Spark is not started")
+        return self._running
+
+    async def _in_jvm(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)

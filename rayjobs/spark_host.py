@@ -1,0 +1,65 @@
+"""A Spark application without a context: shared by many, or standing by for one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from rayjobs import leftovers
+from rayjobs.application import SparkFacts
+from rayjobs.own_application import OwnApplication
+from rayjobs.settings import Settings
+
+
+class SparkHost:
+    """A plain class, made a detached async actor in `cluster.py`; contexts beside it open sessions of their own."""
+
+    def __init__(self, settings: Settings, id: str):
+        folder = leftovers.hosts_folder(settings.data_path) / id
+        self._application = OwnApplication(id, id, settings.context_settings, folder, settings)
+        self._facts: SparkFacts | None = None
+        self._sessions: set[str] = set()
+        self._end: asyncio.Task[str] | None = None
+
+    async def initialise(self) -> SparkFacts:
+        """Start Spark; raises `ContextInitError`."""
+        self._facts = await self._application.start()
+        self._end = asyncio.create_task(self._application.end(), name="end")
+        return self._facts
+
+    async def ping(self) -> SparkFacts | None:
+        """What it told when it was started; None before."""
+        return self._facts
+
+    async def sessions(self) -> set[str]:
+        """Ids of the contexts that have a session here."""
+        return self._sessions
+
+    async def lifetime(self) -> str:
+        """Returns when Spark has ended unasked for; why."""
+        assert self._end is not None
+        return await asyncio.shield(self._end)
+
+    async def open_session(self, context_id: str, sql_settings: dict[str, str]) -> SparkFacts:
+        """A session for that context, and where its runners find it."""
+        assert self._facts is not None
+        address = await self._application.open_session(context_id, sql_settings)
+        self._sessions.add(context_id)
+        return replace(self._facts, session=address)
+
+    async def close_session(self, context_id: str) -> None:
+        self._sessions.discard(context_id)
+        await self._application.close_session(context_id)
+
+    async def cancel_job(self, job_id: str) -> None:
+        await self._application.cancel_job(job_id)
+
+    async def check(self) -> None:
+        """Run a trivial Spark job; raises whatever it raises."""
+        await self._application.check()
+
+    async def shutdown(self) -> None:
+        """Stop Spark and its JVM; the caller then kills this actor."""
+        if self._end:
+            self._end.cancel()
+        await self._application.stop()

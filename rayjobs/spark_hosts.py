@@ -1,0 +1,207 @@
+"""The Spark applications that the supervisor keeps without a context: the shared one, and those standing by."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from ray.actor import ActorHandle
+
+from rayjobs import cluster
+from rayjobs.errors import ActorGone, BadConfig, ContextInitError, RayJobsError
+from rayjobs.placement import Room
+from rayjobs.records import ContextInfo
+from rayjobs.settings import Settings
+from rayjobs.spark.kinds import ContextKind, kind_of
+
+log = logging.getLogger(__name__)
+
+SHARED = "shared"
+STANDBY = "standby"
+CHECK_S = 60.0
+PING_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Host:
+    """A running `SparkHost`: contexts that use it must be on its node."""
+
+    id: str
+    handle: ActorHandle
+    node_id: str
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether it ends with the one context that took it."""
+        return self.id.startswith(STANDBY)
+
+
+class SparkHosts:
+    """Starts, lends, checks and ends hosts; `room` tells whether the cluster has room for one more."""
+
+    def __init__(self, settings: Settings, room: Any):
+        self._settings = settings
+        self._room = room
+        self._shared: asyncio.Task[Host] | None = None
+        self._ready: list[Host] = []
+        self._maintenance: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._next_check = 0.0
+
+    async def host_for(self, info: ContextInfo) -> Host | None:
+        """The host whose session a context gets: the shared one, or one standing by; None: it starts its own Spark."""
+        if not wants_own_jvm(info.settings, self._settings):
+            return await self._the_shared_one()
+        if info.settings == self._settings.context_settings and self._ready:
+            return self._ready.pop(0)
+        return None
+
+    async def give_back(self, host: Host, info: ContextInfo) -> None:
+        """Its context is over: so is an exclusive host, and the session of a shared one."""
+        if host.is_exclusive:
+            await end_host(host)
+        else:
+            try:
+                async with asyncio.timeout(PING_TIMEOUT_S):
+                    await cluster.call(host.handle.close_session.remote(info.id))
+            except Exception as error:
+                log.info("the session of context %s went with its host: %r", info.name, error)
+
+    def maintain(self, now: float) -> None:
+        """In the background: check those that stand by, now and then, and start what is missing of them."""
+        if self._maintenance is None or self._maintenance.done():
+            self._maintenance = asyncio.create_task(self._maintain(now), name="maintain-standby")
+
+    async def give_way(self) -> bool:
+        """End one that stands by, for a context that finds no room; False if there is none."""
+        if not self._ready:
+            return False
+        await end_host(self._ready.pop())
+        return True
+
+    async def recover(self, contexts: set[str]) -> None:
+        """Take over what an earlier life of the supervisor left; end what is half up, or of a context that is gone.
+
+        `contexts` are the ids of those that live.
+        """
+        for id in await cluster.host_ids():
+            try:
+                handle = await cluster.find(cluster.host_actor_name(id))
+                async with asyncio.timeout(PING_TIMEOUT_S):
+                    is_up = await cluster.call(handle.ping.remote()) is not None
+                    sessions = await cluster.call(handle.sessions.remote())
+                host = Host(id, handle, await cluster.node_of(handle))
+            except (ActorGone, TimeoutError) as error:
+                log.warning("the Spark host %s does not answer: %s", id, error)
+                continue
+            if is_up and not host.is_exclusive:
+                self._shared = asyncio.create_task(_itself(host))
+                self._watch_shared(host)
+            elif is_up and not sessions:
+                self._ready.append(host)
+            elif not sessions & contexts:
+                await end_host(host)
+
+    async def close(self) -> None:
+        """End all hosts that no context has."""
+        if self._maintenance:
+            self._maintenance.cancel()
+        hosts, self._ready = self._ready, []
+        if self._shared:
+            with contextlib.suppress(RayJobsError):
+                hosts.append(await self._shared)
+            self._shared = None
+        await asyncio.gather(*(end_host(host) for host in hosts))
+
+    async def _the_shared_one(self) -> Host:
+        """Started on first use, and again once it died; raises `ContextInitError`."""
+        if self._shared is None or (self._shared.done() and self._shared.exception()):
+            self._shared = asyncio.create_task(self._start_shared(), name="start-shared")
+        return await asyncio.shield(self._shared)
+
+    async def _start_shared(self) -> Host:
+        host = await self._start(SHARED)
+        self._watch_shared(host)
+        return host
+
+    def _watch_shared(self, host: Host) -> None:
+        self._watch = asyncio.create_task(self._forget_when_over(host), name="watch-shared")
+
+    async def _forget_when_over(self, host: Host) -> None:
+        """The contexts on it notice by themselves; the next one gets a new host."""
+        with contextlib.suppress(ActorGone):
+            await cluster.call(host.handle.lifetime.remote())
+        self._shared = None
+        await end_host(host)
+
+    async def _maintain(self, now: float) -> None:
+        if now >= self._next_check:
+            self._next_check = now + CHECK_S
+            for host in list(self._ready):
+                if not await _is_fit(host) and host in self._ready:
+                    self._ready.remove(host)
+                    await end_host(host)
+        while len(self._ready) < self._settings.standby:
+            if (await self._room(self._settings.context_settings))[0] is not Room.NOW:
+                return
+            try:
+                self._ready.append(await self._start(STANDBY))
+            except RayJobsError as error:
+                log.warning("no context stands by: %s", error.message)
+                return
+
+    async def _start(self, kind: str) -> Host:
+        id = f"{kind}-{uuid.uuid4()}"
+        handle = cluster.spawn_host(id, self._settings)
+        host = Host(id, handle, "")
+        try:
+            async with asyncio.timeout(self._settings.context_creation_timeout_s):
+                await cluster.call(handle.initialise.remote())
+                return Host(id, handle, await cluster.node_of(handle))
+        except (ActorGone, TimeoutError) as error:
+            await end_host(host)
+            raise ContextInitError(f"the Spark application {id} did not start: {error}") from None
+        except BaseException:
+            await end_host(host)
+            raise
+
+
+async def end_host(host: Host) -> None:
+    """Stop its Spark, then its process; one that does not stop is ended by force."""
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await cluster.call(host.handle.shutdown.remote())
+    except Exception as error:
+        log.info("the Spark host %s is ended by force: %r", host.id, error)
+    await cluster.end(cluster.host_actor_name(host.id), host.handle)
+
+
+def wants_own_jvm(context_settings: dict[str, Any], settings: Settings) -> bool:
+    """Whether a context is a Spark application of its own: as it says itself, else as the service's settings say.
+
+    Raises `BadConfig` for a context that cannot be what it says.
+    """
+    given = str(context_settings.get("context-per-jvm", settings.context_per_jvm)).lower()
+    if given not in ("true", "false"):
+        raise BadConfig(f"context-per-jvm: {given!r} is not true or false")
+    if given == "false" and kind_of(context_settings) is ContextKind.HIVE:
+        raise BadConfig("a HiveContext needs a Spark application of its own: context-per-jvm = true")
+    return given == "true"
+
+
+async def _is_fit(host: Host) -> bool:
+    try:
+        await cluster.call(host.handle.check.remote())
+    except Exception as error:
+        log.warning("%s is not fit and is replaced: %r", host.id, error)
+        return False
+    return True
+
+
+async def _itself(host: Host) -> Host:
+    return host

@@ -1,0 +1,127 @@
+"""Contexts on Spark applications that others started: the shared one, and those standing by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.service import JOBS, Api, Service, eventually, processes_with, zip_of
+
+SETTINGS = """
+ray.dashboard-port = 0
+contexts { standby = 1, context-settings { num-cpu-cores = 1 } }
+binaries.predefined { jobs = "%s" }
+"""
+SHARED = "context-per-jvm=false"
+
+
+@pytest.fixture(scope="module")
+def hosting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder: Path = tmp_path_factory.mktemp("hosting")
+    (folder / "jobs.zip").write_bytes(zip_of({"hello.py": (JOBS / "hello.py").read_text()}))
+    (folder / "rayjobs.conf").write_text(SETTINGS % (folder / "jobs.zip"))
+    service = Service(folder / "data", ["--config", str(folder / "rayjobs.conf")])
+    service.start()
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.fixture
+def on(hosting: Service) -> Iterator[Api]:
+    with hosting.client() as client:
+        yield Api(client)
+        for name in client.get("/contexts").json():
+            client.delete(f"/contexts/{name}?force=true")
+        eventually(lambda: client.get("/contexts").json() == [], 30)
+
+
+def _hosts(service: Service, kind: str) -> set[str]:
+    """Ids of the hosts of that kind, by their folders."""
+    folder = service.data_dir / "spark-hosts"
+    return {path.name for path in folder.iterdir() if path.name.startswith(kind)} if folder.exists() else set()
+
+
+def _application(api: Api, context: str) -> str:
+    return api.http.get(f"/contexts/{context}").json()["applicationId"]
+
+
+def _driver_of(host_id: str) -> psutil.Process:
+    return next(p for p in processes_with(host_id) if "PythonGatewayServer" in " ".join(p.cmdline()))
+
+
+def test_contexts_share_one_application_and_nothing_else(on):
+    names = [f"shared-{n}" for n in range(10)]
+    for name in names:
+        assert on.http.post(f"/contexts/{name}?{SHARED}&spark.sql.shuffle.partitions=3").status_code == 200
+    assert len({_application(on, name) for name in names}) == 1
+    with ThreadPoolExecutor(10) as clients:
+        assert list(clients.map(lambda name: on.run("jobs", "hello.CountRange", name), names)) == [100] * 10
+    on.run("jobs", "hello.MakeView", names[0], "rows = 7")
+    assert on.run("jobs", "hello.CountView", names[0]) == 7
+    other = on.start("jobs", "hello.CountView", names[1], sync="true", timeout=60).json()
+    assert other["status"] == "ERROR" and "shared_view" in other["result"]["message"]
+    assert on.run("jobs", "hello.SqlSetting", names[2], "key = spark.sql.shuffle.partitions") == "3"
+
+
+def test_a_delete_and_a_kill_leave_the_others_of_the_application_alone(on):
+    for name in ("stays", "goes"):
+        assert on.http.post(f"/contexts/{name}?{SHARED}").status_code == 200
+    application = _application(on, "stays")
+    running = on.start("jobs", "hello.Sleep", "stays", "seconds = 4").json()["jobId"]
+    stuck = on.start("jobs", "hello.SpinInStage", "goes").json()["jobId"]
+    on.await_log(stuck, "in a stage")
+    assert on.http.delete(f"/jobs/{stuck}").json() == {"status": "KILLED"}
+    assert on.http.delete("/contexts/goes").status_code == 200
+    assert on.ended(running)["result"] == "slept"
+    assert on.run("jobs", "hello.CountRange", "stays") == 100
+    assert on.http.post(f"/contexts/goes?{SHARED}").status_code == 200
+    assert _application(on, "goes") == application
+
+
+def test_a_shared_application_that_dies_takes_its_contexts_and_is_started_again(on, hosting):
+    assert on.http.post(f"/contexts/before?{SHARED}").status_code == 200
+    [host] = _hosts(hosting, "shared")
+    job_id = on.start("jobs", "hello.Sleep", "before", "seconds = 60").json()["jobId"]
+    on.await_log(job_id, "sleeping")
+    _driver_of(host).kill()
+    report = on.ended(job_id, 10)
+    assert report["status"] == "ERROR" and "driver JVM" in report["result"]["message"]
+    assert on.http.get("/contexts/before").status_code == 404
+    assert on.http.post(f"/contexts/after?{SHARED}").status_code == 200
+    assert on.run("jobs", "hello.CountRange", "after") == 100
+    eventually(lambda: not processes_with(host), 5, f"left behind: {processes_with(host)}")
+
+
+def test_a_hive_context_cannot_share(on):
+    refused = on.http.post(f"/contexts/hive?{SHARED}&context-factory=HiveContext")
+    assert refused.status_code == 400 and "context-per-jvm = true" in refused.json()["result"]
+
+
+def test_a_context_of_the_default_settings_takes_one_that_stands_by_and_the_pool_is_back(on, hosting):
+    for name in ("first", "second"):
+        [ready] = eventually(lambda: len(found := _hosts(hosting, "standby")) == 1 and found, 60)
+        eventually(lambda ready=ready: _driver_of(ready))
+        eventually(lambda: on.http.get("/healthz").status_code == 200)
+        assert on.http.post(f"/contexts/{name}").status_code == 200
+        assert on.run("jobs", "hello.CountRange", name) == 100
+        eventually(lambda ready=ready: _hosts(hosting, "standby") - {ready}, 60)
+        assert on.http.delete(f"/contexts/{name}").status_code == 200
+        eventually(lambda ready=ready: not processes_with(ready), 5, f"left behind: {processes_with(ready)}")
+    assert on.http.post("/contexts/special?memory-per-node=600m").status_code == 200
+    eventually(lambda: len(_hosts(hosting, "standby")) == 1, 60)
+
+
+def test_an_ad_hoc_job_takes_one_that_stands_by(on, hosting):
+    [ready] = eventually(lambda: len(found := _hosts(hosting, "standby")) == 1 and found, 60)
+    eventually(lambda: _is_registered(hosting, ready), 60)
+    assert on.run("jobs", "hello.Echo", None, "value = 5") == 5
+    eventually(lambda: ready not in _hosts(hosting, "standby"), 30)
+
+
+def _is_registered(service: Service, host_id: str) -> bool:
+    """Whether the supervisor counts the host as ready: then its driver has said so in its log."""
+    return (service.data_dir / "spark-hosts" / host_id / "driver.log").exists() and bool(processes_with(host_id))
