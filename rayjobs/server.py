@@ -19,6 +19,7 @@ from rayjobs.web.app import create_app
 
 ACTOR_START_TIMEOUT_S = 60.0
 SHUTDOWN_TIMEOUT_S = 120.0
+BACKLOG = 2048
 
 
 def serve(settings: Settings, say: Callable[[str], None], progress: Callable[[str], None]) -> None:
@@ -35,6 +36,7 @@ def serve(settings: Settings, say: Callable[[str], None], progress: Callable[[st
             _join(settings, ray, progress)
             service = ClusterService(settings.max_binary_bytes)
             asyncio.run(upload_predefined(service, settings.predefined_binaries))
+            listener.listen(BACKLOG)
             _announce(settings, listener, ray, say)
             _serve_http(service, settings, listener)
         except KeyboardInterrupt:

@@ -97,7 +97,8 @@ def test_a_context_without_room_waits_says_for_what_and_starts_when_there_is_som
     assert made[0].status_code == 200, made[0].text
 
 
-def test_a_delete_that_takes_long_is_a_202_that_others_join(on):
+def test_delete_contexts_stop_context_timed_out(on):
+    """The flow of that name: 202 and where to look, another DELETE joins the same stop, 404 after the end."""
     assert on.http.post("/contexts/late?num-cpu-cores=1").status_code == 200
     job_id = on.start("jobs", "hello.Sleep", "late", "seconds = 60").json()["jobId"]
     for _ in range(2):

@@ -153,6 +153,16 @@ class SqlSetting(_Plain):
         return context.conf.get(data["key"])
 
 
+class AwaitFile(_Plain):
+    """Runs until `file` exists; returns its own id."""
+
+    def run_job(self, context, runtime, data):
+        while not Path(data["file"]).exists():
+            time.sleep(0.1)
+        time.sleep(1)
+        return runtime.jobId
+
+
 class StopSpark(_Plain):
     def run_job(self, context, runtime, data):
         context.stop()

@@ -1,0 +1,132 @@
+"""The service as a whole: everything killed at once under load, and contexts that come and go in numbers."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from rayjobs import local_ray
+from tests.service import JOBS, Api, Service, eventually, zip_of
+
+SETTINGS = """
+ray.dashboard-port = 0
+contexts { max-jobs-per-context = 20, context-settings { num-cpu-cores = 1 } }
+binaries.predefined { jobs = "%s" }
+"""
+GROWTH_LIMIT_BYTES = 40 * 2**20
+
+
+@pytest.fixture(scope="module")
+def sturdy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder: Path = tmp_path_factory.mktemp("sturdy")
+    (folder / "jobs.zip").write_bytes(zip_of({"hello.py": (JOBS / "hello.py").read_text()}))
+    (folder / "rayjobs.conf").write_text(SETTINGS % (folder / "jobs.zip"))
+    service = Service(folder / "data", ["--config", str(folder / "rayjobs.conf")])
+    service.start()
+    yield service
+    assert service.stop() == 0
+
+
+def _ray_processes(service: Service) -> list[psutil.Process]:
+    head = local_ray.find(service.data_dir)
+    assert head
+    return psutil.Process(head.pid).children(recursive=True)
+
+
+def _ray_process(service: Service, title: str) -> psutil.Process:
+    """One of the service's Ray processes by the title that Ray gives it, such as `ray::Supervisor`."""
+    return next(process for process in _ray_processes(service) if _title(process) == title)
+
+
+def _command(process: psutil.Process) -> str:
+    """Empty for what is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def _title(process: psutil.Process) -> str:
+    """`ray::Context` of `ray::Context.lifetime`, while that runs."""
+    return _command(process).split(".")[0].strip()
+
+
+def test_twenty_jobs_survive_the_http_server_supervisor_and_store(sturdy):
+    with sturdy.client() as client:
+        api = Api(client)
+        assert client.post("/contexts/busy").status_code == 200
+        # Runners start one after another: each job sleeps until all are there, and then some.
+        go = sturdy.data_dir / "go"
+        wait_for = f'file = "{go}"'
+        jobs = [api.start("jobs", "hello.AwaitFile", "busy", wait_for).json()["jobId"] for _ in range(20)]
+        assert len(client.get("/jobs?status=running").json()) == 20
+        supervisor, store = _ray_process(sturdy, "ray::Supervisor"), _ray_process(sturdy, "ray::Store")
+    sturdy.kill()
+    store.kill()
+    supervisor.kill()
+    go.touch()
+    sturdy.start()
+    with sturdy.client() as client:
+        api = Api(client)
+        assert [api.ended(job_id)["result"] for job_id in jobs] == jobs
+        assert {job["jobId"] for job in client.get("/jobs?limit=100").json()} == set(jobs)
+        assert api.run("jobs", "hello.Echo", "busy", "value = 1") == 1
+        assert client.delete("/contexts/busy").status_code == 200
+
+
+def test_thirty_contexts_come_and_go_and_leave_nothing(sturdy):
+    """Every third has a Spark application of its own, the others share one; half of them are killed, whenever."""
+    dice = random.Random(4)
+    sizes: list[int] = []
+    with sturdy.client() as client:
+        for n in range(30):
+            name = f"fleeting-{n}"
+            parameters = {} if n % 3 == 0 else {"context-per-jvm": "false"}
+            if n % 2:
+                _create_and_kill(sturdy, name, parameters, dice.uniform(0, 1.5 if parameters else 6))
+            else:
+                assert client.post(f"/contexts/{name}", params=parameters).status_code == 200
+                assert Api(client).run("jobs", "hello.Echo", name, "value = 1") == 1
+                assert client.delete(f"/contexts/{name}").status_code == 200
+            sizes.append(_memory_of_the_service(sturdy))
+        eventually(lambda: client.get("/contexts").json() == [], 20)
+        eventually(lambda: list((sturdy.data_dir / "contexts").iterdir()) == [], 20, "folders of contexts are left")
+        ours = {"ray::Context", "ray::Runner"}
+        eventually(lambda: not [p for p in _ray_processes(sturdy) if _title(p) in ours], 20, "actors are left")
+        [driver] = [p for p in _ray_processes(sturdy) if "PythonGatewayServer" in _command(p)]
+        assert "rayjobs-spark-shared-" in _command(driver), "the shared application has the only driver JVM"
+        assert client.get("/jobs?status=running").json() == []
+    first, last = sum(sizes[5:10]) / 5, sum(sizes[25:]) / 5
+    assert last - first < GROWTH_LIMIT_BYTES, f"memory of supervisor and store: {[s >> 20 for s in sizes]} MiB"
+
+
+def _create_and_kill(service: Service, name: str, parameters: dict[str, str], after_s: float) -> None:
+    """Ask for a context, and kill its process `after_s` later, wherever it is then; or it was never there."""
+    heard: list[httpx.Response] = []
+
+    def create() -> None:
+        with service.client() as client:
+            heard.append(client.post(f"/contexts/{name}", params=parameters))
+
+    creating = threading.Thread(target=create)
+    creating.start()
+    creating.join(after_s)
+    for process in _ray_processes(service):
+        if _title(process) == "ray::Context":
+            process.kill()
+    creating.join(60)
+    assert heard, f"the request for {name} was never answered"
+    with service.client() as client:
+        if heard[0].status_code == 200:
+            eventually(lambda: client.delete(f"/contexts/{name}").status_code in (200, 404), 20)
+        eventually(lambda: client.get(f"/contexts/{name}").status_code == 404, 20, f"{name} is still there")
+
+
+def _memory_of_the_service(service: Service) -> int:
+    return sum(_ray_process(service, title).memory_info().rss for title in ("ray::Supervisor", "ray::Store"))
