@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from ray.actor import ActorHandle
 from rayjobs import cluster
 from rayjobs.errors import ActorGone, ContextInitError
 from rayjobs.spark.jvm import SessionAddress
+
+HOST_PING_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,13 @@ class HostedApplication:
             raise ContextInitError(f"the Spark application behind it died: {error.message}") from None
 
     async def end(self) -> str:
-        try:
-            return await cluster.call(self._host.lifetime.remote())
-        except ActorGone as error:
-            return f"the Spark application behind it died: {error.message}"
+        while True:
+            try:
+                return await cluster.call(self._host.lifetime.remote())
+            except Exception as error:
+                if not await cluster.answers(self._host, HOST_PING_TIMEOUT_S):
+                    return f"the Spark application behind it died: {error}"
+                await asyncio.sleep(HOST_PING_TIMEOUT_S)
 
     async def cancel_job(self, job_id: str) -> None:
         await cluster.call(self._host.cancel_job.remote(job_id))

@@ -135,7 +135,7 @@ class JobRun:
         outcome = asyncio.ensure_future(cluster.call(runner.handle.run.options(name=name).remote(task)))
         try:
             if not await self._change(JobEvent.VALIDATED):
-                return
+                return await self._settle_as_stored()
             _resolve(self._accepted, JobReply(self.info))
             result = await outcome
         finally:
@@ -172,6 +172,16 @@ class JobRun:
         if await cluster.call(self._place.store.finish_job.remote(info, result_json)):
             self.info = info
             self._settle(JobReply(info, result_json))
+        else:
+            await self._settle_as_stored()
+
+    async def _settle_as_stored(self) -> None:
+        """Somebody else ended the job: whoever waits here hears of that end."""
+        if not self._ended.done():
+            reply = await cluster.call(self._place.store.get_job.remote(self.info.job_id))
+            if reply.job.state.is_final:
+                self.info = reply.job
+                self._settle(reply)
 
     async def _fail(self, error: ErrorData, refusal: RayJobsError | None = None) -> None:
         """End the job in ERROR; `refusal` is what a caller who still waits for its acceptance gets instead."""
@@ -183,6 +193,8 @@ class JobRun:
             if refusal:
                 self._accepted.set_exception(refusal)
             self._settle(JobReply(self.info))
+        else:
+            await self._settle_as_stored()
 
     async def _refuse(self, error: RayJobsError) -> None:
         """A job that never reached its validation leaves no record, only the caller's error."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import re
 import shutil
 from pathlib import Path
 
 import psutil
 
 from rayjobs import cluster, joblog
-from rayjobs.errors import RayJobsError
 
 log = logging.getLogger(__name__)
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+"""How ids of contexts and hosts end: what has another name is not ours to remove."""
 
 
 def contexts_folder(data_path: Path) -> Path:
@@ -37,32 +41,33 @@ async def sweep(data_path: Path) -> None:
     store = await cluster.find(cluster.STORE)
     alive = {info.id for info in await cluster.call(store.unfinished_contexts.remote())} | await cluster.host_ids()
     for folder in folders:
-        if folder.name not in alive:
-            await asyncio.to_thread(_end_processes, folder.name)
-            await _keep_logs(folder / "logs")
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if folder.name not in alive and _ID.search(folder.name):
+            try:
+                await asyncio.to_thread(_end_processes, folder.name)
+                await _keep_logs(folder / "logs")
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            except Exception:
+                log.exception("%s is left for the next time", folder)
 
 
 async def _keep_logs(folder: Path) -> None:
     store = await cluster.find(cluster.STORE)
     for file in await asyncio.to_thread(_files, folder):
-        try:
-            await cluster.call(store.save_log.remote(file.stem, await asyncio.to_thread(joblog.read, file)))
-        except RayJobsError:
-            log.exception("the log of job %s could not be kept", file.stem)
+        await cluster.call(store.save_log.remote(file.stem, await asyncio.to_thread(joblog.read, file)))
 
 
-def _end_processes(context_id: str) -> None:
+def _end_processes(id: str) -> None:
+    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if _names(process, context_id):
-                log.warning("process %d outlived its context %s and is ended", process.pid, context_id)
+            if process.pid not in ours and _names(process, id):
+                log.warning("process %d outlived its context or host %s and is ended", process.pid, id)
                 process.kill()
 
 
-def _names(process: psutil.Process, context_id: str) -> bool:
+def _names(process: psutil.Process, id: str) -> bool:
     """Whether its command line or environment has the id: JVMs of a context and what they start are given it."""
-    return any(context_id in text for text in (*process.cmdline(), *process.environ().values()))
+    return any(id in text for text in (*process.cmdline(), *process.environ().values()))
 
 
 def _folders(*parents: Path) -> list[Path]:

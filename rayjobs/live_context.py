@@ -12,9 +12,17 @@ from typing import Any
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
-from rayjobs.errors import ActorGone, ContextInitError, ErrorData, NotEnoughResources, RayJobsError, error_data_of
+from rayjobs.errors import (
+    ActorGone,
+    ContextInitError,
+    ErrorData,
+    NotEnoughResources,
+    RayJobsError,
+    StorageFailure,
+    error_data_of,
+)
 from rayjobs.placement import Room
-from rayjobs.records import ContextInfo, ContextOver
+from rayjobs.records import ContextInfo, ContextOver, JobInfo, JobReply
 from rayjobs.settings import Settings
 from rayjobs.spark_hosts import Host, SparkHosts
 from rayjobs.states import ContextEvent, ContextState, JobState
@@ -75,7 +83,7 @@ class LiveContext:
         except Exception as error:
             if self.stop is None:
                 failure = self._init_error(error)
-                await self._bury(ContextEvent.INIT_FAILED, error_data_of(failure))
+                await self._bury_at_last(ContextEvent.INIT_FAILED, error_data_of(failure))
                 raise failure from None
         if self.stop:
             await asyncio.wait({self.stop})
@@ -93,20 +101,30 @@ class LiveContext:
         return self.stop
 
     async def recover(self) -> None:
-        """After the supervisor's restart: go on with what the record says was going on.
+        """After the supervisor's restart: find what the record names, and go on with what was going on.
 
-        A RUNNING context is watched again, one that was STOPPING is stopped, one that was RESTARTING restarted; one
-        that was half started, or does not answer, is lost.
+        A RUNNING context is watched again, one that was STOPPING is stopped; one that was half started, or does not
+        answer, is lost. One that was RESTARTING waits for `resume_restart`.
         """
-        found = await self._reconnect()
+        answers = await self._reconnect()
         if self.info.state is ContextState.RESTARTING:
-            self._attend(self._restart(_terminated(self.info, "the service was restarted meanwhile")))
-        elif not found or self.info.state is ContextState.STARTED:
+            return
+        if not answers or self.info.state is ContextState.STARTED:
             await self._bury_at_last(ContextEvent.LOST, LOST)
         elif self.info.state is ContextState.STOPPING:
             self.begin_stop()
         else:
             self._attend(self._watch_over())
+
+    def resume_restart(self) -> None:
+        """Restart a context again whose restart the supervisor's own cut short."""
+        if self.info.state is ContextState.RESTARTING:
+            self._attend(self._restart(_terminated(self.info, "the service was restarted meanwhile")))
+
+    @property
+    def host_id(self) -> str | None:
+        """The Spark host it holds."""
+        return self._host.id if self._host else None
 
     async def _bring_up(self) -> None:
         """Room on the cluster, an actor, its Spark; raises `ContextInitError`, whatever went wrong."""
@@ -136,8 +154,8 @@ class LiveContext:
             self.waits_for = lack
             if asyncio.get_running_loop().time() > deadline:
                 raise NotEnoughResources(f"context {self.info.name} waited {self._limit()} for room: {lack}")
-            if not await self._hosts.give_way():
-                await asyncio.sleep(ROOM_POLL_S)
+            await self._hosts.give_way()
+            await asyncio.sleep(ROOM_POLL_S)
             room, lack = await self._room(self.info.settings)
         self.waits_for = None
         if room is Room.NEVER:
@@ -201,38 +219,54 @@ class LiveContext:
     async def _enter_restarting(self, error: ErrorData) -> None:
         async with self._lock:
             await self._end_actor()
-            if self.info.state is not ContextState.RESTARTING:
-                info = self.info.after(ContextEvent.DIED_SUPERVISED, error)
-                store = await cluster.find(cluster.STORE)
-                await cluster.call(store.restart_context.remote(info, error))
-                self.info = info
+            info = self.info
+            if info.state is not ContextState.RESTARTING:
+                info = info.after(ContextEvent.DIED_SUPERVISED, error)
+            store = await cluster.find(cluster.STORE)
+            await cluster.call(store.restart_context.remote(info, error))
+            self.info = info
 
     async def _resume_jobs(self) -> bool:
         """Start the context's jobs again; False if there were some and none could be."""
         store = await cluster.find(cluster.STORE)
         waiting = await cluster.call(store.restarting_jobs.remote(self.info.id))
-        resumes = (cluster.call(self.handle.resume.remote(job, config)) for job, config in waiting)
-        replies = await asyncio.gather(*resumes, return_exceptions=True)
+        replies = await asyncio.gather(*(self._resume(*job) for job in waiting), return_exceptions=True)
         for (job, _), reply in zip(waiting, replies, strict=True):
             if isinstance(reply, BaseException):
                 log.warning("job %s of context %s cannot run again: %r", job.job_id, self.info.name, reply)
         return not waiting or any(_is_resumed(reply) for reply in replies)
 
+    async def _resume(self, job: JobInfo, config: dict[str, Any]) -> JobReply | None:
+        """The job once its validation passed; None if that takes long, and goes on."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.job_load_timeout_s):
+                return await cluster.call(self.handle.resume.remote(job, config))
+        return None
+
     async def _stop(self, force: bool) -> None:
         """STOPPING, Spark and the actor ended, FINISHED; a context that hangs is ended by force."""
-        async with self._lock:
-            if self.info.state.is_final:
-                return
-            is_up = self.info.state is ContextState.RUNNING or self.info.state is ContextState.STOPPING
-            if self.info.state is not ContextState.STOPPING:
-                await self._save(self.info.after(ContextEvent.STOP_REQUESTED))
+        is_up = self.info.state is ContextState.RUNNING or self.info.state is ContextState.STOPPING
+        while not await self._enter_stopping():
+            await asyncio.sleep(RETRY_S)
         if self.handle and is_up and not force:
             try:
                 async with asyncio.timeout(self._settings.context_kill_after_s):
                     await cluster.call(self.handle.shutdown.remote())
             except Exception as error:
                 log.warning("context %s is ended by force: %r", self.info.name, error)
-        await self._bury(ContextEvent.STOPPED, None)
+        await self._bury_at_last(ContextEvent.STOPPED, None)
+
+    async def _enter_stopping(self) -> bool:
+        """False while the store cannot write: nobody may hear of a state that is not stored."""
+        async with self._lock:
+            if self.info.state.is_final or self.info.state is ContextState.STOPPING:
+                return True
+            try:
+                await self._save(self.info.after(ContextEvent.STOP_REQUESTED))
+            except StorageFailure:
+                log.exception("context %s is to stop, and that is not stored yet", self.info.name)
+                return False
+            return True
 
     async def _bury(self, event: ContextEvent, error: ErrorData | None) -> None:
         """The final state of a context: its actor gone, its record and its jobs' ends stored, its name free."""
@@ -247,7 +281,7 @@ class LiveContext:
             self.info = final
             self._on_final(self)
 
-    async def _bury_at_last(self, event: ContextEvent, error: ErrorData) -> None:
+    async def _bury_at_last(self, event: ContextEvent, error: ErrorData | None) -> None:
         """`_bury`, tried again while the store cannot write: nobody else will do it."""
         while not self.info.state.is_final:
             try:
@@ -270,20 +304,23 @@ class LiveContext:
         self.info = info
 
     async def _reconnect(self) -> bool:
-        """Find the context's actor, if it lives and is the one that this record is of."""
-        try:
-            handle = await cluster.find(cluster.context_actor_name(self.info.name))
-            async with asyncio.timeout(PING_TIMEOUT_S):
-                pinged = await cluster.call(handle.ping.remote())
-        except (ActorGone, TimeoutError):
-            return False
-        if pinged.id == self.info.id:
-            self.handle = handle
-        if self.info.host:
-            with contextlib.suppress(ActorGone):
+        """Find the context's actor and host; whether the actor is the one that this record is of, and answers.
+
+        One that is silent is kept all the same: to be ended.
+        """
+        with contextlib.suppress(ActorGone):
+            if self.info.host:
                 host = await cluster.find(cluster.host_actor_name(self.info.host))
                 self._host = Host(self.info.host, host, await cluster.node_of(host))
-        return self.handle is not None
+        try:
+            self.handle = await cluster.find(cluster.context_actor_name(self.info.name))
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                if (await cluster.call(self.handle.ping.remote())).id == self.info.id:
+                    return True
+            self.handle = None
+        except (ActorGone, TimeoutError) as error:
+            log.warning("context %s does not answer: %r", self.info.name, error)
+        return False
 
     def _is_supervised(self) -> bool:
         own = self.info.settings.get("launcher.spark.driver.supervise")
@@ -300,7 +337,7 @@ class LiveContext:
 
 
 def _is_resumed(reply: Any) -> bool:
-    return not isinstance(reply, BaseException) and reply.job.state is not JobState.ERROR
+    return reply is None or (not isinstance(reply, BaseException) and reply.job.state is not JobState.ERROR)
 
 
 def _terminated(info: ContextInfo, reason: str) -> ErrorData:

@@ -54,7 +54,8 @@ class OwnApplication:
         exited = asyncio.ensure_future(asyncio.to_thread(spark.wait_for_exit, running))
         unfit = asyncio.ensure_future(self._await_unfit(running))
         done, _ = await asyncio.wait({exited, unfit}, return_when=asyncio.FIRST_COMPLETED)
-        return done.pop().result()
+        first = done.pop()
+        return f"its Spark cannot be watched any more: {first.exception()!r}" if first.exception() else first.result()
 
     async def cancel_job(self, job_id: str) -> None:
         async with asyncio.timeout(JVM_CALL_TIMEOUT_S):
@@ -99,8 +100,9 @@ class OwnApplication:
         while clock() - last_fit <= limit_s:
             if app_master and await cluster.is_dead(app_master):
                 return "its app master died, and its executors with it"
-            with contextlib.suppress(spark.JvmSilent):
-                pulse = await self._in_jvm(spark.pulse, running)
+            with contextlib.suppress(spark.JvmSilent, TimeoutError):
+                async with asyncio.timeout(JVM_CALL_TIMEOUT_S):
+                    pulse = await self._in_jvm(spark.pulse, running)
                 if pulse.is_stopped:
                     return "its Spark application was stopped from outside"
                 if pulse.executors or not pulse.active_jobs:
@@ -108,9 +110,9 @@ class OwnApplication:
             await asyncio.sleep(PULSE_S)
         needs = needs_of(self._context_settings, os.cpu_count() or 1)
         return (
-            f"its Spark jobs had no executor for {limit_s:g} s: Ray could not place any of {needs.executors} with "
-            f"{needs.cores} core(s) and {needs.memory} each, or they die as they start; `ray status` and the "
-            "raydp-executor actors in Ray's dashboard say more"
+            f"its Spark jobs had no executor for {limit_s:g} s, or its driver JVM was silent for so long: Ray could "
+            f"not place any of {needs.executors} with {needs.cores} core(s) and {needs.memory} each, or they die as "
+            "they start; `ray status` and the raydp-executor actors in Ray's dashboard say more"
         )
 
     def _started(self) -> spark.RunningSpark:

@@ -12,6 +12,7 @@ from typing import Any
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
+from rayjobs.application import HostedApplication
 from rayjobs.errors import ActorGone, BadConfig, ContextInitError, RayJobsError
 from rayjobs.placement import Room
 from rayjobs.records import ContextInfo
@@ -52,6 +53,7 @@ class SparkHosts:
         self._maintenance: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._next_check = 0.0
+        self._next_start = 0.0
 
     async def host_for(self, info: ContextInfo) -> Host | None:
         """The host whose session a context gets: the shared one, or one standing by; None: it starts its own Spark."""
@@ -84,33 +86,40 @@ class SparkHosts:
         await end_host(self._ready.pop())
         return True
 
-    async def recover(self, contexts: set[str]) -> None:
-        """Take over what an earlier life of the supervisor left; end what is half up, or of a context that is gone.
+    async def recover(self, held: set[str]) -> None:
+        """Take over what an earlier life of the supervisor left, and end what cannot be used.
 
-        `contexts` are the ids of those that live.
+        `held` are the ids of the hosts that living contexts have. Those that have sessions of others, are half up or
+        silent, are ended.
         """
-        for id in await cluster.host_ids():
-            try:
+        for id in await cluster.host_ids() - held:
+            with contextlib.suppress(ActorGone):
                 handle = await cluster.find(cluster.host_actor_name(id))
-                async with asyncio.timeout(PING_TIMEOUT_S):
-                    is_up = await cluster.call(handle.ping.remote()) is not None
-                    sessions = await cluster.call(handle.sessions.remote())
                 host = Host(id, handle, await cluster.node_of(handle))
-            except (ActorGone, TimeoutError) as error:
-                log.warning("the Spark host %s does not answer: %s", id, error)
-                continue
-            if is_up and not host.is_exclusive:
-                self._shared = asyncio.create_task(_itself(host))
-                self._watch_shared(host)
-            elif is_up and not sessions:
-                self._ready.append(host)
-            elif not sessions & contexts:
-                await end_host(host)
+                if not await _is_free(host):
+                    await end_host(host)
+                elif host.is_exclusive:
+                    self._ready.append(host)
+                else:
+                    self._take_as_shared(host)
+        for id in held:
+            with contextlib.suppress(ActorGone):
+                handle = await cluster.find(cluster.host_actor_name(id))
+                host = Host(id, handle, await cluster.node_of(handle))
+                if not host.is_exclusive:
+                    self._take_as_shared(host)
+
+    def _take_as_shared(self, host: Host) -> None:
+        self._shared = asyncio.create_task(_itself(host))
+        self._watch_shared(host)
 
     async def close(self) -> None:
         """End all hosts that no context has."""
         if self._maintenance:
             self._maintenance.cancel()
+            await asyncio.wait({self._maintenance})
+        if self._watch:
+            self._watch.cancel()
         hosts, self._ready = self._ready, []
         if self._shared:
             with contextlib.suppress(RayJobsError):
@@ -134,9 +143,10 @@ class SparkHosts:
 
     async def _forget_when_over(self, host: Host) -> None:
         """The contexts on it notice by themselves; the next one gets a new host."""
-        with contextlib.suppress(ActorGone):
-            await cluster.call(host.handle.lifetime.remote())
-        self._shared = None
+        application = HostedApplication(host.handle, host.id, {})
+        log.warning("the shared Spark application is over: %s", await application.end())
+        if self._watch is asyncio.current_task():
+            self._shared = None
         await end_host(host)
 
     async def _maintain(self, now: float) -> None:
@@ -146,13 +156,14 @@ class SparkHosts:
                 if not await _is_fit(host) and host in self._ready:
                     self._ready.remove(host)
                     await end_host(host)
-        while len(self._ready) < self._settings.standby:
+        while len(self._ready) < self._settings.standby and now >= self._next_start:
             if (await self._room(self._settings.context_settings))[0] is not Room.NOW:
                 return
             try:
                 self._ready.append(await self._start(STANDBY))
-            except RayJobsError as error:
-                log.warning("no context stands by: %s", error.message)
+            except Exception as error:
+                log.warning("no context stands by; tried again in %g s: %r", CHECK_S, error)
+                self._next_start = now + CHECK_S
                 return
 
     async def _start(self, kind: str) -> Host:
@@ -201,6 +212,16 @@ async def _is_fit(host: Host) -> bool:
         log.warning("%s is not fit and is replaced: %r", host.id, error)
         return False
     return True
+
+
+async def _is_free(host: Host) -> bool:
+    """Whether its Spark is up and no context has a session there."""
+    try:
+        async with asyncio.timeout(PING_TIMEOUT_S):
+            is_up = await cluster.call(host.handle.ping.remote()) is not None
+            return is_up and not await cluster.call(host.handle.sessions.remote())
+    except (ActorGone, TimeoutError):
+        return False
 
 
 async def _itself(host: Host) -> Host:

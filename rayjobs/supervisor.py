@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -41,6 +42,7 @@ STEP_S = 1.0
 CLEAN_UP_S = 60.0
 RECOVERY_PATIENCE_S = 5.0
 ORPHAN_TIMEOUT_S = 10.0
+_ON_THEIR_WAY = (ContextState.STARTED, ContextState.RESTARTING)
 PING_TIMEOUT_S = 5.0
 
 
@@ -56,6 +58,7 @@ class Supervisor:
         self._hosts = SparkHosts(settings, self._room_for)
         self._next_clean_up = 0.0
         self._sweep_due = True
+        self._is_closing = False
         self._predefined: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
@@ -119,10 +122,10 @@ class Supervisor:
         store = await cluster.find(cluster.STORE)
         await cluster.call(store.get_binary.remote(submission.app_name))
         live = await self._context_for(submission)
-        try:
-            return await cluster.call(live.handle.submit.remote(submission))
-        except ActorGone:
-            return await self.job_after_loss(submission)
+        with contextlib.suppress(ActorGone):
+            if live.handle:
+                return await cluster.call(live.handle.submit.remote(submission))
+        return await self.job_after_loss(submission)
 
     async def require_running(self, name: str) -> None:
         """Raises `NoSuchContext`, `ContextStopping` or `ContextRestarting` for a context that takes no jobs."""
@@ -148,6 +151,7 @@ class Supervisor:
     async def shutdown(self) -> None:
         """Stop every context, and return when all are final."""
         await self.ready()
+        self._is_closing = True
         self._loop.cancel()
         await self._stop_all()
         await self._hosts.close()
@@ -158,10 +162,11 @@ class Supervisor:
         Contexts idle too long, what dead ones left on this node, records that are old, jobs without a context.
         """
         await self._stop_idle()
-        self._hosts.maintain(now)
+        # Those that stand by give way to contexts that are on their way.
+        if not any(live.info.state in _ON_THEIR_WAY for live in self._live.values()):
+            self._hosts.maintain(now)
         if self._sweep_due:
-            self._sweep_due = False
-            await leftovers.sweep(self._settings.data_path)
+            await self._sweep()
         if now >= self._next_clean_up:
             self._next_clean_up = now + CLEAN_UP_S
             store = await cluster.find(cluster.STORE)
@@ -169,6 +174,14 @@ class Supervisor:
             if self._settings.retention_s:
                 before = utc_now() - timedelta(seconds=self._settings.retention_s)
                 await cluster.call(store.delete_older.remote(before))
+
+    async def _sweep(self) -> None:
+        self._sweep_due = False
+        try:
+            await leftovers.sweep(self._settings.data_path)
+        except Exception:
+            self._sweep_due = True
+            raise
 
     async def _run_loop(self) -> None:
         while True:
@@ -188,6 +201,8 @@ class Supervisor:
 
     async def _idle_s(self, live: LiveContext) -> float:
         """How long a context has had no job; 0 for one that does not answer: its watch sees to that."""
+        if live.handle is None:
+            return 0.0
         try:
             async with asyncio.timeout(PING_TIMEOUT_S):
                 return await cluster.call(live.handle.idle_s.remote())
@@ -229,6 +244,8 @@ class Supervisor:
         return await self._create(name, context_settings.posted(submission.config), is_adhoc=True)
 
     async def _create(self, name: str, settings: dict[str, Any], is_adhoc: bool) -> LiveContext:
+        if self._is_closing:
+            raise ServiceStarting("the service is being stopped")
         if name in self._live:
             raise ContextExists(f"context {name} exists")
         effective = self._settings.context_settings | settings
@@ -302,7 +319,9 @@ class Supervisor:
         await asyncio.gather(*(self._adopt(info).recover() for info in unfinished))
         await cluster.call(store.end_orphans.remote(LOST))
         self._warm()
-        await self._hosts.recover({live.info.id for live in self._live.values()})
+        await self._hosts.recover({live.host_id for live in self._live.values() if live.host_id})
+        for live in list(self._live.values()):
+            live.resume_restart()
         self._predefined = asyncio.create_task(self._create_predefined(), name="predefined")
 
 

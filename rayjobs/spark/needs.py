@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,9 +55,12 @@ def _extra(settings: dict[str, Any]) -> dict[str, float]:
 
 def _amount(settings: dict[str, Any], key: str) -> float:
     try:
-        return float(str(settings[key]))
+        amount = float(str(settings[key]))
     except ValueError:
-        raise BadConfig(f"{key}: {settings[key]!r} is not a number") from None
+        amount = math.nan
+    if not (math.isfinite(amount) and amount >= 0):
+        raise BadConfig(f"{key}: {settings[key]!r} is not an amount")
+    return amount
 
 
 def _positive(settings: dict[str, Any], key: str, default: int) -> int:

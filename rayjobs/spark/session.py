@@ -15,6 +15,7 @@ from py4j.protocol import Py4JError
 from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
+from rayjobs.errors import BadConfig
 from rayjobs.spark import jvm
 from rayjobs.spark.kinds import ContextKind, kind_of
 from rayjobs.spark.needs import needs_of
@@ -134,10 +135,18 @@ SESSION_KEY = "rayjobs.session"
 
 
 def open_session(running: RunningSpark, key: str, sql_settings: dict[str, str]) -> jvm.SessionAddress:
-    """A new session of the same application, with temp views and SQL settings of its own, under `key`."""
+    """A new session of the same application, with temp views and SQL settings of its own, under `key`.
+
+    Raises `BadConfig` for a setting that only a whole application can have, unless the application has it so.
+    """
     jsession = running.session._jsparkSession.newSession()
+    conf = jsession.conf()
     for name, value in sql_settings.items():
-        jsession.conf().set(name, value)
+        if conf.get(name, None) == value:
+            continue
+        if not conf.isModifiable(name):
+            raise BadConfig(f"{name} is a setting of a whole Spark application: it needs context-per-jvm = true")
+        conf.set(name, value)
     _publish(running.session._jvm, key, jsession)
     return jvm.SessionAddress(running.address.gateway, key)
 
