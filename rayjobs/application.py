@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
-from rayjobs.errors import ActorGone, ContextInitError
+from rayjobs.errors import ActorGone
 from rayjobs.spark.jvm import SessionAddress
 
 HOST_PING_TIMEOUT_S = 5.0
@@ -33,9 +33,6 @@ class SparkFacts:
 class SparkApplication(Protocol):
     """What a context needs of Spark."""
 
-    async def start(self) -> SparkFacts:
-        """Raises `ContextInitError` with the cause, JVM log lines included."""
-
     async def end(self) -> str:
         """Returns when the application has ended, or is of no use any more, unasked for; why. Cancel it to stop."""
 
@@ -43,23 +40,15 @@ class SparkApplication(Protocol):
         """End the Spark work of a job, its executors' tasks included."""
 
     async def stop(self) -> None:
-        """End what `start` began."""
+        """End the context's part in it: all of it, or its session."""
 
 
 class HostedApplication:
     """A session of the Spark application that a `SparkHost` holds; only that session ends with the context."""
 
-    def __init__(self, host: ActorHandle, context_id: str, context_settings: dict[str, Any]):
+    def __init__(self, host: ActorHandle, context_id: str):
         self._host = host
         self._key = context_id
-        self._settings = context_settings
-
-    async def start(self) -> SparkFacts:
-        try:
-            sql = {key: str(value) for key, value in self._settings.items() if key.startswith("spark.sql.")}
-            return await cluster.call(self._host.open_session.remote(self._key, sql))
-        except ActorGone as error:
-            raise ContextInitError(f"the Spark application behind it died: {error.message}") from None
 
     async def end(self) -> str:
         while True:

@@ -104,6 +104,8 @@ class ClusterService:
         if not job.state.is_final:
             with contextlib.suppress(ActorGone, NoRunningJob):
                 return await self._ask(cluster.context_actor_name(job.context_name), "kill_job", job_id)
+            if killed := await self._ask(cluster.SUPERVISOR, "kill_restarting_job", job_id):
+                return killed
             job = await self._ended(job_id)
         if job.state is not JobState.ERROR:
             raise NoRunningJob(f"No running job with ID {job_id}")

@@ -22,7 +22,7 @@ from rayjobs.errors import (
     RayJobsError,
 )
 from rayjobs.job_run import JobRun, Workplace
-from rayjobs.records import BinaryInfo, ContextInfo, ContextOver, JobInfo, JobReply, utc_now
+from rayjobs.records import BinaryInfo, ContextInfo, ContextOver, JobInfo, JobReply, killed_error, utc_now
 from rayjobs.runners import RunnerPool
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
@@ -47,7 +47,7 @@ class Context:
         self._settings = settings
         self._info = info
         self._folder = leftovers.contexts_folder(settings.data_path) / info.id
-        self._application = self._application_on(host)
+        self._application: SparkApplication | None = HostedApplication(host, info.id) if host else None
         self._place: Workplace | None = None
         self._jobs: dict[str, JobRun] = {}
         self._idle_since = time.monotonic()
@@ -55,9 +55,12 @@ class Context:
         self._over: asyncio.Future[ContextOver] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def initialise(self) -> SparkFacts:
-        """Start Spark and the spare runners; raises `ContextInitError` with the cause, JVM log lines included."""
-        facts = await self._application.start()
+    async def initialise(self, session: SparkFacts | None = None) -> SparkFacts:
+        """Start Spark, unless its host has opened a `session` for it, and the spare runners.
+
+        Raises `ContextInitError` with the cause, JVM log lines included.
+        """
+        facts = session or await self._start_spark()
         self._place = await self._make_place(facts)
         self._tasks = [
             asyncio.create_task(self._watch_application(), name="watch-spark"),
@@ -96,8 +99,7 @@ class Context:
     async def kill_job(self, job_id: str) -> JobInfo:
         """The job, KILLED: stored, its Spark work cancelled, its process ended. Raises `NoRunningJob`."""
         job = self._jobs.get(job_id)
-        error = ErrorData(f"Job {job_id} killed", "JobKilledException", "")
-        killed = job and await job.end(JobEvent.KILLED, error)
+        killed = job and await job.end(JobEvent.KILLED, killed_error(job_id))
         if not killed:
             raise NoRunningJob(f"No running job with ID {job_id}")
         return killed
@@ -125,16 +127,18 @@ class Context:
         await asyncio.gather(*(job.end(JobEvent.CONTEXT_LOST, gone) for job in list(self._jobs.values())))
         if self._place:
             self._place.pool.close()
-        await self._application.stop()
+        if self._application:
+            await self._application.stop()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
-    def _application_on(self, host: ActorHandle | None) -> SparkApplication:
-        """PySpark is imported only where Spark is to run here: a context on a host starts in a third of a second."""
-        if host:
-            return HostedApplication(host, self._info.id, self._info.settings)
+    async def _start_spark(self) -> SparkFacts:
+        """PySpark is imported only where Spark is to run here: contexts on a host start sooner without it."""
         from rayjobs.own_application import OwnApplication
 
-        return OwnApplication(self._info.name, self._info.id, self._info.settings, self._folder, self._settings)
+        info = self._info
+        application = OwnApplication(info.name, info.id, info.settings, self._folder, self._settings)
+        self._application = application
+        return await application.start()
 
     async def _occupy_slot(self, submission: Submission) -> JobRun:
         if self._place is None:
@@ -202,12 +206,17 @@ class Context:
             setup,
             self._settings.job_defaults,
             self._settings.job_load_timeout_s,
-            self._application.cancel_job,
+            self._cancel_spark,
         )
+
+    async def _cancel_spark(self, job_id: str) -> None:
+        if self._application:
+            await self._application.cancel_job(job_id)
 
     async def _watch_application(self) -> None:
         """Notice a Spark that died, or that a job or an operator stopped from outside."""
-        self._declare_over(ContextOver(await self._application.end()))
+        if self._application:
+            self._declare_over(ContextOver(await self._application.end()))
 
     async def _tidy(self) -> None:
         """End runners that nobody uses, and clear up after contexts that died on this node."""

@@ -70,8 +70,6 @@ class JobRun:
         self._settle(JobReply(self.info))
         self.task.cancel()
         await asyncio.wait({self.task})
-        with contextlib.suppress(Exception):
-            await self._place.cancel_spark(self.info.job_id)
         await self._ship_log()
         return self.info
 
@@ -82,8 +80,7 @@ class JobRun:
             log.exception("job %s: its end could not be stored", self.info.job_id)
             self._give_up(error)
         finally:
-            if self._runner:
-                self._place.pool.discard(self._runner)
+            await self._discard_runner()
 
     async def _run_or_fail(self) -> None:
         """A failure of ours ends the job in ERROR as well: it never stays RUNNING."""
@@ -224,6 +221,13 @@ class JobRun:
         if self._runner:
             self._place.pool.give_back(self._runner)
         self._runner = None
+
+    async def _discard_runner(self) -> None:
+        """End a runner that was not released, and the Spark work that its job has begun."""
+        if self._runner:
+            self._place.pool.discard(self._runner)
+            with contextlib.suppress(Exception):
+                await self._place.cancel_spark(self.info.job_id)
 
     async def _ship_log(self) -> None:
         """Move what the job wrote to the store; a log that cannot be kept costs the job nothing else."""

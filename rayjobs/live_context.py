@@ -67,6 +67,7 @@ class LiveContext:
         self._on_final = on_final
         self._watch: asyncio.Task[None] | None = None
         self._restarts = 0
+        self._must_restart = False
         # Held from the choice of a next state until it is stored.
         self._lock = asyncio.Lock()
 
@@ -104,10 +105,12 @@ class LiveContext:
         """After the supervisor's restart: find what the record names, and go on with what was going on.
 
         A RUNNING context is watched again, one that was STOPPING is stopped; one that was half started, or does not
-        answer, is lost. One that was RESTARTING waits for `resume_restart`.
+        answer, is lost. One that is to be restarted waits for `resume_restart`.
         """
         answers = await self._reconnect()
-        if self.info.state is ContextState.RESTARTING:
+        is_dead = self.info.state is ContextState.RUNNING and not answers
+        self._must_restart = self.info.state is ContextState.RESTARTING or (is_dead and self._is_supervised())
+        if self._must_restart:
             return
         if not answers or self.info.state is ContextState.STARTED:
             await self._bury_at_last(ContextEvent.LOST, LOST)
@@ -117,8 +120,8 @@ class LiveContext:
             self._attend(self._watch_over())
 
     def resume_restart(self) -> None:
-        """Restart a context again whose restart the supervisor's own cut short."""
-        if self.info.state is ContextState.RESTARTING:
+        """Restart a context that died while there was no supervisor, or in the middle of its restart."""
+        if self._must_restart:
             self._attend(self._restart(_terminated(self.info, "the service was restarted meanwhile")))
 
     @property
@@ -141,7 +144,8 @@ class LiveContext:
         )
         try:
             async with asyncio.timeout_at(deadline):
-                facts = await cluster.call(self.handle.initialise.remote())
+                session = await self._hosts.open_session(host, self.info) if host else None
+                facts = await cluster.call(self.handle.initialise.remote(session))
         except TimeoutError:
             raise ContextInitError(f"context {name} was not up within {self._limit()}") from None
         except ActorGone as error:
@@ -218,12 +222,13 @@ class LiveContext:
 
     async def _enter_restarting(self, error: ErrorData) -> None:
         async with self._lock:
-            await self._end_actor()
+            host = await self._end_actor()
             info = self.info
             if info.state is not ContextState.RESTARTING:
                 info = info.after(ContextEvent.DIED_SUPERVISED, error)
             store = await cluster.find(cluster.STORE)
-            await cluster.call(store.restart_context.remote(info, error))
+            again = await cluster.call(store.restart_context.remote(info, error))
+            await self._hosts.cancel_jobs(host, again)
             self.info = info
 
     async def _resume_jobs(self) -> bool:
@@ -273,11 +278,12 @@ class LiveContext:
         async with self._lock:
             if self.info.state.is_final:
                 return
-            await self._end_actor()
+            host = await self._end_actor()
             final = self.info.after(event, error)
             store = await cluster.find(cluster.STORE)
             gone = ErrorData(f"Context ({final.name}) for this job was terminated", "", "")
-            await cluster.call(store.end_context.remote(final, error or gone))
+            ended = await cluster.call(store.end_context.remote(final, error or gone))
+            await self._hosts.cancel_jobs(host, ended)
             self.info = final
             self._on_final(self)
 
@@ -290,13 +296,15 @@ class LiveContext:
                 log.exception("context %s has ended, and that is not stored yet", self.info.name)
                 await asyncio.sleep(RETRY_S)
 
-    async def _end_actor(self) -> None:
+    async def _end_actor(self) -> Host | None:
+        """Its process, and its part in a Spark host; that host."""
         if self.handle:
             await cluster.end(cluster.context_actor_name(self.info.name), self.handle)
             self.handle = None
-        if self._host:
-            await self._hosts.give_back(self._host, self.info)
-            self._host = None
+        host, self._host = self._host, None
+        if host:
+            await self._hosts.give_back(host, self.info)
+        return host
 
     async def _save(self, info: ContextInfo) -> None:
         store = await cluster.find(cluster.STORE)

@@ -124,6 +124,11 @@ class JobInfo:
         return replace(self, state=state, error=error, end_time=utc_now() if state.is_final else None)
 
 
+def killed_error(job_id: str) -> ErrorData:
+    """What a killed job's record says."""
+    return ErrorData(f"Job {job_id} killed", "JobKilledException", "")
+
+
 @dataclass(frozen=True)
 class JobReply:
     """A job as it stands, with its result as JSON text once FINISHED (None before, and if it was lost)."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import psutil
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
@@ -29,12 +29,11 @@ class RunnerSlot:
     idle_since: float = 0.0
 
     def is_alive(self) -> bool:
-        """Whether its process, which is on this node, is there; costs a microsecond, where a call costs half a job."""
+        """Whether its process, which is on this node, runs: asked of the system, where a call costs half a job."""
         try:
-            os.kill(self.pid or 0, 0)
-        except ProcessLookupError:
+            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
             return False
-        return True
 
 
 class RunnerPool:

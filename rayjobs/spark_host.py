@@ -28,8 +28,8 @@ class SparkHost:
         return self._facts
 
     async def ping(self) -> SparkFacts | None:
-        """What it told when it was started; None before."""
-        return self._facts
+        """What it told when it was started; None before, and once Spark has ended."""
+        return None if self._end is None or self._end.done() else self._facts
 
     async def sessions(self) -> set[str]:
         """Ids of the contexts that have a session here."""

@@ -12,7 +12,7 @@ from typing import Any
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
-from rayjobs.application import HostedApplication
+from rayjobs.application import HostedApplication, SparkFacts
 from rayjobs.errors import ActorGone, BadConfig, ContextInitError, RayJobsError
 from rayjobs.placement import Room
 from rayjobs.records import ContextInfo
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 SHARED = "shared"
 STANDBY = "standby"
 CHECK_S = 60.0
+RETRY_S = 10.0
 PING_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 10.0
 
@@ -59,9 +60,20 @@ class SparkHosts:
         """The host whose session a context gets: the shared one, or one standing by; None: it starts its own Spark."""
         if not wants_own_jvm(info.settings, self._settings):
             return await self._the_shared_one()
-        if info.settings == self._settings.context_settings and self._ready:
-            return self._ready.pop(0)
+        while info.settings == self._settings.context_settings and self._ready:
+            host = self._ready.pop(0)
+            if await _is_free(host):
+                return host
+            await end_host(host)
         return None
+
+    async def open_session(self, host: Host, info: ContextInfo) -> SparkFacts:
+        """A session for that context; raises `BadConfig`, `ContextInitError`."""
+        sql = {key: str(value) for key, value in info.settings.items() if key.startswith("spark.sql.")}
+        try:
+            return await cluster.call(host.handle.open_session.remote(info.id, sql))
+        except ActorGone as error:
+            raise ContextInitError(f"the Spark application behind it died: {error.message}") from None
 
     async def give_back(self, host: Host, info: ContextInfo) -> None:
         """Its context is over: so is an exclusive host, and the session of a shared one."""
@@ -73,6 +85,13 @@ class SparkHosts:
                     await cluster.call(host.handle.close_session.remote(info.id))
             except Exception as error:
                 log.info("the session of context %s went with its host: %r", info.name, error)
+
+    async def cancel_jobs(self, host: Host | None, job_ids: list[str]) -> None:
+        """End what the jobs of a context that died still do on a shared application; an exclusive one has ended."""
+        if host and not host.is_exclusive:
+            for job_id in job_ids:
+                with contextlib.suppress(Exception):
+                    await cluster.call(host.handle.cancel_job.remote(job_id))
 
     def maintain(self, now: float) -> None:
         """In the background: check those that stand by, now and then, and start what is missing of them."""
@@ -143,7 +162,7 @@ class SparkHosts:
 
     async def _forget_when_over(self, host: Host) -> None:
         """The contexts on it notice by themselves; the next one gets a new host."""
-        application = HostedApplication(host.handle, host.id, {})
+        application = HostedApplication(host.handle, host.id)
         log.warning("the shared Spark application is over: %s", await application.end())
         if self._watch is asyncio.current_task():
             self._shared = None
@@ -162,8 +181,8 @@ class SparkHosts:
             try:
                 self._ready.append(await self._start(STANDBY))
             except Exception as error:
-                log.warning("no context stands by; tried again in %g s: %r", CHECK_S, error)
-                self._next_start = now + CHECK_S
+                log.warning("no context stands by; tried again in %g s: %r", RETRY_S, error)
+                self._next_start = now + RETRY_S
                 return
 
     async def _start(self, kind: str) -> Host:

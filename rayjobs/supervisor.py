@@ -28,13 +28,13 @@ from rayjobs.errors import (
 )
 from rayjobs.live_context import LOST, LiveContext
 from rayjobs.placement import Room, room_for, shortage
-from rayjobs.records import ContextInfo, JobReply, utc_now
+from rayjobs.records import ContextInfo, JobInfo, JobReply, killed_error, utc_now
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
 from rayjobs.spark.kinds import kind_of
 from rayjobs.spark.needs import SparkNeeds, needs_of
 from rayjobs.spark_hosts import SparkHosts, wants_own_jvm
-from rayjobs.states import ContextState
+from rayjobs.states import ContextState, JobEvent, JobState
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +147,16 @@ class Supervisor:
         except NoSuchJob:
             raise NoSuchContext(f"context {submission.context} not found") from None
         return reply
+
+    async def kill_restarting_job(self, job_id: str) -> JobInfo | None:
+        """The job, KILLED, if it waits for its context to come back; None if it does not."""
+        store = await cluster.find(cluster.STORE)
+        job = (await cluster.call(store.get_job.remote(job_id))).job
+        if job.state is not JobState.RESTARTING:
+            return None
+        killed = job.after(JobEvent.KILLED, killed_error(job_id))
+        won = await cluster.call(store.change_job.remote(killed, frozenset({JobState.RESTARTING})))
+        return killed if won else None
 
     async def shutdown(self) -> None:
         """Stop every context, and return when all are final."""

@@ -82,6 +82,17 @@ def test_a_delete_and_a_kill_leave_the_others_of_the_application_alone(on):
     assert _application(on, "goes") == application
 
 
+def test_the_spark_work_of_a_context_that_dies_ends_on_the_shared_application(on, hosting):
+    assert on.http.post(f"/contexts/dying?{SHARED}").status_code == 200
+    about = on.http.get("/contexts/dying").json()
+    job_id = on.start("jobs", "hello.SpinInStage", "dying").json()["jobId"]
+    on.await_log(job_id, "in a stage")
+    stages = f"{about['url']}/api/v1/applications/{about['applicationId']}/stages?status=active"
+    eventually(lambda: on.http.get(stages).json())
+    on.http.delete("/contexts/dying?force=true")
+    eventually(lambda: on.http.get(stages).json() == [], 10, "tasks run on without their context")
+
+
 def test_a_shared_application_that_dies_takes_its_contexts_and_is_started_again(on, hosting):
     assert on.http.post(f"/contexts/before?{SHARED}").status_code == 200
     [host] = _hosts(hosting, "shared")
@@ -120,6 +131,16 @@ def test_an_ad_hoc_job_takes_one_that_stands_by(on, hosting):
     eventually(lambda: _is_registered(hosting, ready), 60)
     assert on.run("jobs", "hello.Echo", None, "value = 5") == 5
     eventually(lambda: ready not in _hosts(hosting, "standby"), 30)
+
+
+def test_one_that_stands_by_and_died_is_passed_over(on, hosting):
+    [ready] = eventually(lambda: len(found := _hosts(hosting, "standby")) == 1 and found, 60)
+    eventually(lambda: _is_registered(hosting, ready), 60)
+    driver = _driver_of(ready)
+    driver.kill()
+    psutil.wait_procs([driver], 10)
+    assert on.http.post("/contexts/lucky").status_code == 200
+    assert on.run("jobs", "hello.CountRange", "lucky") == 100
 
 
 def _is_registered(service: Service, host_id: str) -> bool:

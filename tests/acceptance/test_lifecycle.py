@@ -18,6 +18,7 @@ contexts {
   supervise = true
   restart-attempts = 2
   deletion-timeout-s = 0.1
+  kill-after-s = 5
   predefined { kept { num-cpu-cores = 1 } }
 }
 binaries.predefined { jobs = "%s" }
@@ -120,6 +121,27 @@ def test_force_ends_a_context_that_would_take_its_time(on):
     eventually(lambda: on.http.get("/contexts/stubborn").status_code == 404)
     eventually(lambda: not processes_with(context_id), 5, f"left behind: {processes_with(context_id)}")
     assert on.job(job_id)["result"]["message"] == "Context (stubborn) for this job was terminated"
+
+
+def test_a_stop_that_hangs_is_ended_by_force(on):
+    assert on.http.post("/contexts/hung?num-cpu-cores=1").status_code == 200
+    context_id = on.http.get("/contexts/hung").json()["id"]
+    driver = next(p for p in processes_with(context_id) if "PythonGatewayServer" in " ".join(p.cmdline()))
+    driver.suspend()
+    assert on.http.delete("/contexts/hung").status_code == 202
+    eventually(lambda: on.http.get("/contexts/hung").status_code == 404, 20)
+    eventually(lambda: not processes_with(context_id), 10, f"left behind: {processes_with(context_id)}")
+
+
+def test_a_job_that_waits_for_its_context_can_be_killed(on):
+    assert on.http.post("/contexts/limbo?num-cpu-cores=1").status_code == 200
+    job_id = on.start("jobs", "hello.Sleep", "limbo", "seconds = 60").json()["jobId"]
+    _actor_process(on.http.get("/contexts/limbo").json()["id"]).kill()
+    eventually(lambda: on.job(job_id)["status"] == "RESTARTING")
+    assert on.http.delete(f"/jobs/{job_id}").json() == {"status": "KILLED"}
+    eventually(lambda: on.http.get("/contexts/limbo").json()["state"] == "RUNNING", 60)
+    assert on.job(job_id)["status"] == "KILLED"
+    assert on.run("jobs", "hello.Echo", "limbo", "value = 1") == 1
 
 
 def test_an_idle_context_is_stopped_and_one_with_a_job_is_not(on):

@@ -130,3 +130,27 @@ def _create_and_kill(service: Service, name: str, parameters: dict[str, str], af
 
 def _memory_of_the_service(service: Service) -> int:
     return sum(_ray_process(service, title).memory_info().rss for title in ("ray::Supervisor", "ray::Store"))
+
+
+def test_the_loss_of_ray_itself_keeps_the_history_and_a_new_server_starts_anew(sturdy):
+    with sturdy.client() as client:
+        api = Api(client)
+        assert client.post("/contexts/drowning").status_code == 200
+        finished = api.start("jobs", "hello.Echo", "drowning", "value = 1", sync="true").json()["jobId"]
+        running = api.start("jobs", "hello.Sleep", "drowning", "seconds = 60").json()["jobId"]
+    head = local_ray.find(sturdy.data_dir)
+    assert head
+    before = _ray_processes(sturdy)
+    sturdy.kill()
+    psutil.Process(head.pid).kill()
+    sturdy.start()
+    eventually(lambda: not [process for process in before if process.is_running()], 20, "the old Ray is still there")
+    with sturdy.client() as client:
+        api = Api(client)
+        assert api.job(finished)["result"] == 1
+        lost = api.ended(running)
+        assert (lost["status"], lost["result"]["errorClass"]) == ("ERROR", "ContextLost")
+        assert client.get("/contexts").json() == []
+        assert client.post("/contexts/drowning").status_code == 200
+        assert api.run("jobs", "hello.Echo", "drowning", "value = 2") == 2
+        assert client.delete("/contexts/drowning").status_code == 200

@@ -61,10 +61,12 @@ def test_a_job_whose_idle_runner_died_gets_another_one(api, context):
     from ray.util.state import list_actors
 
     assert api.run("crashing", "hello.Echo", context, "value = 1") == 1
-    for actor in list_actors(filters=[("state", "=", "ALIVE")], limit=1000):
-        if actor.name and actor.name.startswith(f"{context}/runner-"):
-            psutil.Process(actor.pid).kill()
-    eventually(lambda: api.run("crashing", "hello.Echo", context, "value = 2") == 2)
+    alive = list_actors(filters=[("state", "=", "ALIVE")], limit=1000)
+    runners = [psutil.Process(a.pid) for a in alive if a.name and a.name.startswith(f"{context}/runner-")]
+    for runner in runners:
+        runner.kill()
+    psutil.wait_procs(runners, 10)
+    assert api.run("crashing", "hello.Echo", context, "value = 2") == 2
 
 
 def test_a_context_made_again_under_its_name_takes_jobs_at_once(api):
