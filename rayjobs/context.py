@@ -62,6 +62,7 @@ class Context:
         """
         facts = session or await self._start_spark()
         self._place = await self._make_place(facts)
+        self._idle_since = time.monotonic()
         self._tasks = [
             asyncio.create_task(self._watch_application(), name="watch-spark"),
             asyncio.create_task(self._tidy(), name="tidy"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rayjobs import hocon
+from rayjobs import trees
 
 _PATH = "spark.context-settings."
 _ALIASES = {"numCores": "num-cpu-cores", "memPerNode": "memory-per-node"}
@@ -12,7 +12,7 @@ _ALIASES = {"numCores": "num-cpu-cores", "memPerNode": "memory-per-node"}
 
 def posted(config: dict[str, Any]) -> dict[str, Any]:
     """The `spark.context-settings` of a posted configuration, however nested it is."""
-    leaves = hocon.flatten(config).items()
+    leaves = trees.flatten(config).items()
     return plain_names({path.removeprefix(_PATH): value for path, value in leaves if path.startswith(_PATH)})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Collection
 from importlib.util import module_from_spec
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +13,7 @@ from pyhocon.config_tree import NoneValue
 from pyhocon.exceptions import ConfigException
 from pyparsing import FollowedBy, Keyword, NoMatch, ParseBaseException, ParserElement, Regex
 
+from rayjobs import trees
 from rayjobs.errors import BadConfig
 
 _UNREADABLE = (ConfigException, ParseBaseException, RuntimeError, ValueError, TypeError, AttributeError, LookupError)
@@ -56,7 +56,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         if not key.strip('"'):
             raise BadConfig("Cannot parse config: a key without a name")
-        found |= merge({key: found[key]}, {key: value}) if key in found else {key: value}
+        found |= trees.merge({key: found[key]}, {key: value}) if key in found else {key: value}
     return found
 
 
@@ -99,30 +99,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return None if isinstance(value, NoneValue) else value
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` laid on `base`, objects merged key by key; neither is changed."""
-    merged = dict(base)
-    for key, value in over.items():
-        known = merged.get(key)
-        merged[key] = merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def flatten(tree: dict[str, Any], whole: Collection[str] = ()) -> dict[str, Any]:
-    """The leaves of `tree` by dotted path: `{"a": {"b": 1}}` becomes `{"a.b": 1}`; so does `{"a.b": 1}`.
-
-    Objects at the paths in `whole` stay what they are.
-    """
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict) and key not in whole:
-            below = {path.removeprefix(f"{key}.") for path in whole if path.startswith(f"{key}.")}
-            leaves |= {f"{key}.{path}": leaf for path, leaf in flatten(value, below).items()}
-        else:
-            leaves[key] = value
-    return leaves
 
 
 def tree_of(value: dict[str, Any]) -> ConfigTree:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ray.actor import ActorHandle
 
-from rayjobs import cluster, hocon, joblog
+from rayjobs import cluster, joblog, trees
 from rayjobs.errors import ActorGone, ErrorData, JobLoadingFailed, RayJobsError, ValidationFailed, error_data_of
 from rayjobs.records import JobInfo, JobReply
 from rayjobs.runners import RunnerPool, RunnerSlot
@@ -97,7 +97,7 @@ class JobRun:
     async def _run_steps(self) -> None:
         runner = self._runner = await self._place.pool.take(self.info.binary)
         await self._load_class(runner)
-        config = hocon.merge(self._place.job_defaults, self._config)
+        config = trees.merge(self._place.job_defaults, self._config)
         task = Task(self.info.job_id, self.info.class_path, config)
         _, verdict = await asyncio.gather(self._stored(), cluster.call(runner.handle.validate.remote(task)))
         match verdict:

@@ -24,7 +24,7 @@ from rayjobs.errors import (
 from rayjobs.placement import Room
 from rayjobs.records import ContextInfo, ContextOver, JobInfo, JobReply
 from rayjobs.settings import Settings
-from rayjobs.spark_hosts import Host, SparkHosts
+from rayjobs.spark_hosts import Host, RoomOracle, SparkHosts
 from rayjobs.states import ContextEvent, ContextState, JobState
 
 log = logging.getLogger(__name__)
@@ -36,9 +36,6 @@ STEADY_S = 600.0
 """A context that was up for that long has its restart attempts back."""
 
 LOST = ErrorData("Reconnect failed after a restart of the service", "ContextLost", "")
-
-RoomOracle = Callable[[dict[str, Any]], Awaitable[tuple[Room, str]]]
-"""Whether the cluster has room for the executors of a context with such settings, and what is lacking if not."""
 
 
 class LiveContext:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from rayjobs import hocon
+from rayjobs import trees
 from rayjobs.errors import BadConfig
 
 
@@ -190,7 +190,7 @@ def load(
         raise BadConfig(f"unknown setting {', '.join(sorted(in_file))}; `rayjobs settings` lists them all")
     if environ.get("RAY_ADDRESS"):
         values.setdefault("ray_address", environ["RAY_ADDRESS"])
-    values["context_settings"] = hocon.flatten(values.get("context_settings", {}))
+    values["context_settings"] = trees.flatten(values.get("context_settings", {}))
     return _checked(Settings(**values | given))
 
 
@@ -210,14 +210,21 @@ def _read_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        tree = hocon.parse(path.read_text(encoding="utf-8"))
+        tree = _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadConfig(f"cannot read the settings file {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise BadConfig(f"cannot read the settings file {path}: {error}") from None
     except BadConfig as error:
         raise BadConfig(f"{path}: {error.message}") from None
-    return hocon.flatten(tree, whole={info.key for info in setting_infos() if isinstance(info.default, dict)})
+    return trees.flatten(tree, whole={info.key for info in setting_infos() if isinstance(info.default, dict)})
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """The parser is imported where there is a text: a context's process has none, and starts sooner without."""
+    from rayjobs import hocon
+
+    return hocon.parse(text)
 
 
 _BOOLEANS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
@@ -233,7 +240,7 @@ def _convert(source: str, given: Any, kind: type) -> Any:
             raise ValueError
         if kind in (int, float, str):
             return kind(str(given))
-        return given if isinstance(given, dict) else hocon.parse(str(given))
+        return given if isinstance(given, dict) else _parse(str(given))
     except BadConfig as error:
         raise BadConfig(f"setting {source}: {error.message}") from None
     except (ValueError, KeyError):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,10 @@ PING_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 10.0
 
 
+RoomOracle = Callable[[dict[str, Any]], Awaitable[tuple[Room, str]]]
+"""Whether the cluster has room for the executors of a context with such settings, and what is lacking if not."""
+
+
 @dataclass(frozen=True)
 class Host:
     """A running `SparkHost`: contexts that use it must be on its node."""
@@ -46,7 +51,7 @@ class Host:
 class SparkHosts:
     """Starts, lends, checks and ends hosts; `room` tells whether the cluster has room for one more."""
 
-    def __init__(self, settings: Settings, room: Any):
+    def __init__(self, settings: Settings, room: RoomOracle):
         self._settings = settings
         self._room = room
         self._shared: asyncio.Task[Host] | None = None

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from rayjobs import cluster, context_settings, hocon, leftovers
+from rayjobs import cluster, context_settings, leftovers, trees
 from rayjobs.errors import (
     ActorGone,
     BadConfig,
@@ -315,7 +315,7 @@ class Supervisor:
         """The contexts of the settings that do not exist; one that cannot start does not keep the others from it."""
         for name, settings in self._settings.predefined_contexts.items():
             try:
-                await self._create(name, context_settings.plain_names(hocon.flatten(settings)), is_adhoc=False)
+                await self._create(name, context_settings.plain_names(trees.flatten(settings)), is_adhoc=False)
             except ContextExists:
                 continue
             except RayJobsError as error:

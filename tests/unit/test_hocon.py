@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pyhocon import ConfigFactory, ConfigTree
 
-from rayjobs import hocon
+from rayjobs import hocon, trees
 from rayjobs.errors import BadConfig
 
 SECRET = "RAYJOBS_TEST_SECRET"
@@ -272,7 +272,7 @@ def test_a_dot_in_a_quoted_key_makes_no_path() -> None:
 def test_merge_lays_objects_on_each_other_key_by_key() -> None:
     base = {"a": 1, "b": {"c": 1, "d": {"e": 1}}, "f": [1, 2]}
     over = {"b": {"d": {"g": 2}, "c": 3}, "f": [3], "h": None}
-    assert hocon.merge(base, over) == {"a": 1, "b": {"c": 3, "d": {"e": 1, "g": 2}}, "f": [3], "h": None}
+    assert trees.merge(base, over) == {"a": 1, "b": {"c": 3, "d": {"e": 1, "g": 2}}, "f": [3], "h": None}
     assert base == {"a": 1, "b": {"c": 1, "d": {"e": 1}}, "f": [1, 2]}
     assert over == {"b": {"d": {"g": 2}, "c": 3}, "f": [3], "h": None}
 
@@ -291,27 +291,27 @@ def test_merge_lays_objects_on_each_other_key_by_key() -> None:
 def test_merge_replaces_what_is_no_object_on_both_sides(
     base: dict[str, Any], over: dict[str, Any], merged: dict[str, Any]
 ) -> None:
-    assert hocon.merge(base, over) == merged
+    assert trees.merge(base, over) == merged
 
 
 # Leaves by dotted path
 
 
 def test_flatten_gives_leaves_by_dotted_path_in_order() -> None:
-    leaves = hocon.flatten({"a": {"b": {"c": 1}, "d": [{"e": 2}]}, "f": None, "g": {}})
+    leaves = trees.flatten({"a": {"b": {"c": 1}, "d": [{"e": 2}]}, "f": None, "g": {}})
     assert list(leaves.items()) == [("a.b.c", 1), ("a.d", [{"e": 2}]), ("f", None)]
 
 
 def test_flatten_takes_a_key_with_dots_for_the_path_it_spells_and_the_last_of_two_counts() -> None:
-    assert hocon.flatten({"a.b": 1, "a": {"c.d": {"e": 2}}}) == {"a.b": 1, "a.c.d.e": 2}
-    assert hocon.flatten({"a": {"b": 1}, "a.b": 2}) == {"a.b": 2}
-    assert hocon.flatten({"a.b": 2, "a": {"b": 1}}) == {"a.b": 1}
+    assert trees.flatten({"a.b": 1, "a": {"c.d": {"e": 2}}}) == {"a.b": 1, "a.c.d.e": 2}
+    assert trees.flatten({"a": {"b": 1}, "a.b": 2}) == {"a.b": 2}
+    assert trees.flatten({"a.b": 2, "a": {"b": 1}}) == {"a.b": 1}
 
 
 @pytest.mark.parametrize("tree", [{"a": {"b": {"c": {"d": 1}}}}, {"a.b": {"c": {"d": 1}}}, {"a": {"b.c": {"d": 1}}}])
 def test_flatten_leaves_whole_what_it_is_told_to(tree: dict[str, Any]) -> None:
-    assert hocon.flatten(tree | {"e": {"f": 1}}, whole={"a.b.c", "e"}) == {"a.b.c": {"d": 1}, "e": {"f": 1}}
-    assert hocon.flatten(tree, whole={"b.c", "a.b.cc", "x"}) == {"a.b.c.d": 1}
+    assert trees.flatten(tree | {"e": {"f": 1}}, whole={"a.b.c", "e"}) == {"a.b.c": {"d": 1}, "e": {"f": 1}}
+    assert trees.flatten(tree, whole={"b.c", "a.b.cc", "x"}) == {"a.b.c.d": 1}
 
 
 # What jobs receive
