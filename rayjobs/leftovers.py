@@ -43,7 +43,7 @@ async def sweep(data_path: Path) -> None:
     for folder in folders:
         if folder.name not in alive and _ID.search(folder.name):
             try:
-                await asyncio.to_thread(_end_processes, folder.name)
+                await asyncio.to_thread(end_processes, folder.name)
                 await _keep_logs(folder / "logs")
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             except Exception:
@@ -56,7 +56,8 @@ async def _keep_logs(folder: Path) -> None:
         await cluster.call(store.save_log.remote(file.stem, await asyncio.to_thread(joblog.read, file)))
 
 
-def _end_processes(id: str) -> None:
+def end_processes(id: str) -> None:
+    """End what is left on this node of a context or host that has ended, by its id; blocks."""
     ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

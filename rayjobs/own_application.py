@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rayjobs import cluster
+from rayjobs import cluster, leftovers
 from rayjobs.application import SparkFacts
 from rayjobs.errors import ContextInitError, RayJobsError
 from rayjobs.settings import Settings
@@ -77,6 +77,8 @@ class OwnApplication:
     async def stop(self) -> None:
         if self._running:
             await self._in_jvm(spark.stop, self._running, self._settings.context_deletion_timeout_s)
+            # A Python worker that is busy does not notice that its executor has gone.
+            await asyncio.to_thread(leftovers.end_processes, self._id)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def _start(self) -> spark.RunningSpark:

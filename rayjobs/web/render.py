@@ -64,7 +64,12 @@ def context_fields(context: ContextInfo) -> dict[str, str]:
         "endTime": timestamp(context.end_time) if context.end_time else "Empty",
         "state": context.state,
     }
-    known = {"applicationId": context.application_id, "url": context.ui_url, "waitsFor": context.waits_for}
+    known = {
+        "applicationId": context.application_id,
+        "url": context.ui_url,
+        "sparkHost": context.host,
+        "waitsFor": context.waits_for,
+    }
     return fields | {key: value for key, value in known.items() if value}
 
 
