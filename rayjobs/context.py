@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 import time
 from typing import Any
@@ -28,8 +27,6 @@ from rayjobs.service import Submission
 from rayjobs.settings import Settings
 from rayjobs.states import JobEvent, JobState
 from rayjobs.tasks import RunnerSetup
-
-log = logging.getLogger(__name__)
 
 ADHOC_PATIENCE_S = 60.0
 """An ad-hoc context that got no job by then is over: who asked for it is gone."""

@@ -103,12 +103,10 @@ class SparkHosts:
         if self._maintenance is None or self._maintenance.done():
             self._maintenance = asyncio.create_task(self._maintain(now), name="maintain-standby")
 
-    async def give_way(self) -> bool:
-        """End one that stands by, for a context that finds no room; False if there is none."""
-        if not self._ready:
-            return False
-        await end_host(self._ready.pop())
-        return True
+    async def give_way(self) -> None:
+        """End one that stands by, if any does, for a context that finds no room."""
+        if self._ready:
+            await end_host(self._ready.pop())
 
     async def recover(self, held: set[str]) -> None:
         """Take over what an earlier life of the supervisor left, and end what cannot be used.
