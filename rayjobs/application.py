@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,6 @@ from ray.actor import ActorHandle
 from rayjobs import cluster
 from rayjobs.errors import ActorGone
 from rayjobs.spark.jvm import SessionAddress
-
-HOST_PING_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -51,13 +48,10 @@ class HostedApplication:
         self._key = context_id
 
     async def end(self) -> str:
-        while True:
-            try:
-                return await cluster.call(self._host.lifetime.remote())
-            except Exception as error:
-                if not await cluster.answers(self._host, HOST_PING_TIMEOUT_S):
-                    return f"the Spark application behind it died: {error}"
-                await asyncio.sleep(HOST_PING_TIMEOUT_S)
+        try:
+            return await cluster.outlived(self._host)
+        except Exception as error:
+            return f"the Spark application behind it died: {error}"
 
     async def cancel_job(self, job_id: str) -> None:
         await cluster.call(self._host.cancel_job.remote(job_id))

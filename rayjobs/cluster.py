@@ -27,6 +27,9 @@ SUPERVISOR = "supervisor"
 STORE = "job-store"
 CONNECT_TIMEOUT_S = 5.0
 PRESTARTED_KEPT_S = 3600
+RETRY_S = 1.0
+PING_TIMEOUT_S = 5.0
+"""An actor that takes longer than that for a question it answers from memory does not answer."""
 
 T = TypeVar("T")
 
@@ -116,10 +119,29 @@ def _translated(error: RayError) -> Exception:
     return ActorGone(str(error))
 
 
-async def answers(handle: ActorHandle, timeout_s: float) -> bool:
-    """Whether the actor still answers a ping: one whose connection broke may be alive."""
+async def ask(reply: Awaitable[T]) -> T:
+    """`call` for what is answered from memory; raises `TimeoutError` after `PING_TIMEOUT_S`."""
+    async with asyncio.timeout(PING_TIMEOUT_S):
+        return await call(reply)
+
+
+async def outlived(handle: ActorHandle) -> Any:
+    """What the actor's `lifetime` returns when it is over; raises `ActorGone` if it died.
+
+    An actor whose connection broke is asked again before it counts as dead.
+    """
+    while True:
+        try:
+            return await call(handle.lifetime.remote())
+        except ActorGone:
+            if not await _answers(handle):
+                raise
+            await asyncio.sleep(RETRY_S)
+
+
+async def _answers(handle: ActorHandle) -> bool:
     try:
-        await asyncio.wait_for(call(handle.ping.remote()), timeout_s)
+        await ask(handle.ping.remote())
     except (ActorGone, TimeoutError):
         return False
     return True

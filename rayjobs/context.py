@@ -108,10 +108,6 @@ class Context:
             return b""
         return await asyncio.to_thread(joblog.read, self._place.setup.log_file(job_id))
 
-    async def active_jobs(self) -> list[str]:
-        """Ids of the jobs that hold a slot."""
-        return list(self._jobs)
-
     async def idle_s(self) -> float:
         """How long this context has had no job."""
         return 0.0 if self._jobs else time.monotonic() - self._idle_since

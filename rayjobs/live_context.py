@@ -29,7 +29,6 @@ from rayjobs.states import ContextEvent, ContextState, JobState
 
 log = logging.getLogger(__name__)
 
-PING_TIMEOUT_S = 5.0
 RETRY_S = 1.0
 ROOM_POLL_S = 0.5
 STEADY_S = 600.0
@@ -126,14 +125,21 @@ class LiveContext:
         """The Spark host it holds."""
         return self._host.id if self._host else None
 
+    @property
+    def has_executors(self) -> bool:
+        """Whether executors run for it alone."""
+        return self.handle is not None and (self._host is None or self._host.is_exclusive)
+
     async def _bring_up(self) -> None:
         """Room on the cluster, an actor, its Spark; raises `ContextInitError`, whatever went wrong."""
         deadline = asyncio.get_running_loop().time() + self._settings.context_creation_timeout_s
-        host = self._host = await self._hosts.host_for(self.info)
-        if host is None:
-            await self._await_room(deadline)
+        host = await self._find_place(deadline)
+        self.waits_for = None
         if self.stop:
+            if host:
+                await self._hosts.give_back(host, self.info)
             return
+        self._host = host
         name = self.info.name
         self.info = replace(self.info, host=host and host.id)
         self.handle = cluster.spawn_context(
@@ -149,18 +155,23 @@ class LiveContext:
             raise ContextInitError(f"the process of context {name} died: {error.message}") from None
         self.info = replace(self.info, application_id=facts.application_id, ui_url=facts.ui_url)
 
-    async def _await_room(self, deadline: float) -> None:
-        room, lack = await self._room(self.info.settings)
-        while room is Room.LATER and not self.stop:
+    async def _find_place(self, deadline: float) -> Host | None:
+        """A Spark host for it; None once the cluster has room for a Spark application of its own, or it is stopped."""
+        settings = self._hosts.spark_settings(self.info)
+        while not self.stop:
+            if host := await self._hosts.host_for(self.info):
+                return host
+            room, lack = await self._room(settings)
+            if room is Room.NEVER:
+                raise NotEnoughResources(f"context {self.info.name} can never run on this cluster: {lack}")
+            if room is Room.NOW:
+                return await self._hosts.start_for(self.info)
             self.waits_for = lack
             if asyncio.get_running_loop().time() > deadline:
                 raise NotEnoughResources(f"context {self.info.name} waited {self._limit()} for room: {lack}")
             await self._hosts.give_way()
             await asyncio.sleep(ROOM_POLL_S)
-            room, lack = await self._room(self.info.settings)
-        self.waits_for = None
-        if room is Room.NEVER:
-            raise NotEnoughResources(f"context {self.info.name} can never run on this cluster: {lack}")
+        return None
 
     async def _enter_running(self) -> None:
         async with self._lock:
@@ -187,13 +198,10 @@ class LiveContext:
             await self._bury_at_last(ContextEvent.DIED, _terminated(self.info, over.reason))
 
     async def _await_end(self) -> ContextOver:
-        """An actor whose connection broke is asked again before it counts as dead."""
-        while True:
-            try:
-                return await cluster.call(self.handle.lifetime.remote())
-            except ActorGone as error:
-                if not await cluster.answers(self.handle, PING_TIMEOUT_S):
-                    return ContextOver(f"its process died: {error.message}")
+        try:
+            return await cluster.outlived(self.handle)
+        except ActorGone as error:
+            return ContextOver(f"its process died: {error.message}")
 
     async def _restart(self, error: ErrorData) -> None:
         """RESTARTING, with its async jobs; a new actor under the same name and id; its jobs; RUNNING.
@@ -319,9 +327,8 @@ class LiveContext:
                 self._host = Host(self.info.host, host, await cluster.node_of(host))
         try:
             self.handle = await cluster.find(cluster.context_actor_name(self.info.name))
-            async with asyncio.timeout(PING_TIMEOUT_S):
-                if (await cluster.call(self.handle.ping.remote())).id == self.info.id:
-                    return True
+            if (await cluster.ask(self.handle.ping.remote())).id == self.info.id:
+                return True
             self.handle = None
         except (ActorGone, TimeoutError) as error:
             log.warning("context %s does not answer: %r", self.info.name, error)

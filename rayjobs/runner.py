@@ -32,10 +32,6 @@ class Runner:
         self._job: Any = None
         self._data: Any = None
 
-    def ready(self) -> int:
-        """The process id, once the runner is attached to its context's JVM."""
-        return os.getpid()
-
     def adopt(self, binary: BinaryInfo, content: bytes | None) -> int | None:
         """Make the binary's modules importable here and in this runner's UDFs, for good; the process id.
 

@@ -26,7 +26,6 @@ SHARED = "shared"
 STANDBY = "standby"
 CHECK_S = 60.0
 RETRY_S = 10.0
-PING_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 10.0
 
 
@@ -62,15 +61,32 @@ class SparkHosts:
         self._next_start = 0.0
 
     async def host_for(self, info: ContextInfo) -> Host | None:
-        """The host whose session a context gets: the shared one, or one standing by; None: it starts its own Spark."""
-        if not wants_own_jvm(info.settings, self._settings):
-            return await self._the_shared_one()
+        """The host whose session a context gets: the shared one, or one standing by; None if there is none."""
+        if self._shares(info):
+            return await asyncio.shield(self._shared) if self._shared and not _failed(self._shared) else None
         while info.settings == self._settings.context_settings and self._ready:
             host = self._ready.pop(0)
             if await _is_free(host):
                 return host
             await end_host(host)
         return None
+
+    async def start_for(self, info: ContextInfo) -> Host | None:
+        """The shared host, started; None for a context that starts its own Spark. Raises `ContextInitError`."""
+        if not self._shares(info):
+            return None
+        if self._shared is None or _failed(self._shared):
+            self._shared = asyncio.create_task(self._start_shared(), name="start-shared")
+        return await asyncio.shield(self._shared)
+
+    def spark_settings(self, info: ContextInfo) -> dict[str, Any]:
+        """Those of the Spark application that a context runs on."""
+        return self._settings.context_settings if self._shares(info) else info.settings
+
+    def kept(self) -> list[str]:
+        """Ids of the running hosts that no context has to itself."""
+        shared = [self._shared.result()] if self._shared and self._shared.done() and not _failed(self._shared) else []
+        return [host.id for host in shared + self._ready]
 
     async def open_session(self, host: Host, info: ContextInfo) -> SparkFacts:
         """A session for that context; raises `BadConfig`, `ContextInitError`."""
@@ -86,8 +102,7 @@ class SparkHosts:
             await end_host(host)
         else:
             try:
-                async with asyncio.timeout(PING_TIMEOUT_S):
-                    await cluster.call(host.handle.close_session.remote(info.id))
+                await cluster.ask(host.handle.close_session.remote(info.id))
             except Exception as error:
                 log.info("the session of context %s went with its host: %r", info.name, error)
 
@@ -149,11 +164,8 @@ class SparkHosts:
             self._shared = None
         await asyncio.gather(*(end_host(host) for host in hosts))
 
-    async def _the_shared_one(self) -> Host:
-        """Started on first use, and again once it died; raises `ContextInitError`."""
-        if self._shared is None or (self._shared.done() and self._shared.exception()):
-            self._shared = asyncio.create_task(self._start_shared(), name="start-shared")
-        return await asyncio.shield(self._shared)
+    def _shares(self, info: ContextInfo) -> bool:
+        return not wants_own_jvm(info.settings, self._settings)
 
     async def _start_shared(self) -> Host:
         host = await self._start(SHARED)
@@ -239,11 +251,14 @@ async def _is_fit(host: Host) -> bool:
 async def _is_free(host: Host) -> bool:
     """Whether its Spark is up and no context has a session there."""
     try:
-        async with asyncio.timeout(PING_TIMEOUT_S):
-            is_up = await cluster.call(host.handle.ping.remote()) is not None
-            return is_up and not await cluster.call(host.handle.sessions.remote())
+        is_up = await cluster.ask(host.handle.ping.remote()) is not None
+        return is_up and not await cluster.ask(host.handle.sessions.remote())
     except (ActorGone, TimeoutError):
         return False
+
+
+def _failed(start: asyncio.Task[Host]) -> bool:
+    return start.done() and (start.cancelled() or start.exception() is not None)
 
 
 async def _itself(host: Host) -> Host:

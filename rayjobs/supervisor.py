@@ -43,7 +43,6 @@ CLEAN_UP_S = 60.0
 RECOVERY_PATIENCE_S = 5.0
 ORPHAN_TIMEOUT_S = 10.0
 _ON_THEIR_WAY = (ContextState.STARTED, ContextState.RESTARTING)
-PING_TIMEOUT_S = 5.0
 
 
 class Supervisor:
@@ -214,8 +213,7 @@ class Supervisor:
         if live.handle is None:
             return 0.0
         try:
-            async with asyncio.timeout(PING_TIMEOUT_S):
-                return await cluster.call(live.handle.idle_s.remote())
+            return await cluster.ask(live.handle.idle_s.remote())
         except (ActorGone, TimeoutError):
             return 0.0
 
@@ -297,8 +295,9 @@ class Supervisor:
         room = room_for(needs, nodes)
         if room is Room.NOW:
             return room, ""
-        others = [other.info for other in self._live.values() if other.handle]
-        lack = shortage(needs, nodes, {info.name: _needs(info.settings) for info in others})
+        holders = {live.info.name: _needs(live.info.settings) for live in self._live.values() if live.has_executors}
+        holders |= {host: _needs(self._settings.context_settings) for host in self._hosts.kept()}
+        lack = shortage(needs, nodes, holders)
         return (Room.LATER if self._settings.ray_autoscaling else room), lack
 
     async def _reset(self) -> None:

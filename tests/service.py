@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,18 @@ class Service:
         return {k: v for k, v in os.environ.items() if k != "JAVA_HOME"} | {"PATH": path}
 
 
+@contextmanager
+def serving(folder: Path, settings: str) -> Iterator[Service]:
+    """A service with these settings, without a dashboard, that has `tests/jobs/hello.py` as the binary `jobs`."""
+    (folder / "jobs.zip").write_bytes(zip_of({"hello.py": (JOBS / "hello.py").read_text()}))
+    always = f'ray.dashboard-port = 0\nbinaries.predefined {{ jobs = "{folder / "jobs.zip"}" }}\n'
+    (folder / "rayjobs.conf").write_text(always + settings)
+    service = Service(folder / "data", ["--config", str(folder / "rayjobs.conf")])
+    service.start()
+    yield service
+    assert service.stop() == 0
+
+
 class Api:
     """The calls that tests make most; each returns the HTTP response."""
 
@@ -160,3 +173,8 @@ def processes_with(word: str) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return found
+
+
+def driver_of(word: str) -> psutil.Process | None:
+    """The driver JVM of the Spark application whose id or folder is `word`."""
+    return next((p for p in processes_with(word) if "PythonGatewayServer" in " ".join(p.cmdline())), None)

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.service import JOBS, Api, Service, eventually, processes_with, zip_of
+from tests.service import Api, Service, driver_of, eventually, processes_with, serving
 
 SETTINGS = """
-ray.dashboard-port = 0
 contexts { standby = 1, context-settings { num-cpu-cores = 1 } }
-binaries.predefined { jobs = "%s" }
 """
 SHARED = "context-per-jvm=false"
 
 
 @pytest.fixture(scope="module")
 def hosting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder: Path = tmp_path_factory.mktemp("hosting")
-    (folder / "jobs.zip").write_bytes(zip_of({"hello.py": (JOBS / "hello.py").read_text()}))
-    (folder / "rayjobs.conf").write_text(SETTINGS % (folder / "jobs.zip"))
-    service = Service(folder / "data", ["--config", str(folder / "rayjobs.conf")])
-    service.start()
-    yield service
-    assert service.stop() == 0
+    with serving(tmp_path_factory.mktemp("hosting"), SETTINGS) as service:
+        yield service
 
 
 @pytest.fixture
@@ -47,10 +39,6 @@ def _hosts(service: Service, kind: str) -> set[str]:
 
 def _application(api: Api, context: str) -> str:
     return api.http.get(f"/contexts/{context}").json()["applicationId"]
-
-
-def _driver_of(host_id: str) -> psutil.Process | None:
-    return next((p for p in processes_with(host_id) if "PythonGatewayServer" in " ".join(p.cmdline())), None)
 
 
 def test_contexts_share_one_application_and_nothing_else(on):
@@ -98,7 +86,7 @@ def test_a_shared_application_that_dies_takes_its_contexts_and_is_started_again(
     [host] = _hosts(hosting, "shared")
     job_id = on.start("jobs", "hello.Sleep", "before", "seconds = 60").json()["jobId"]
     on.await_log(job_id, "sleeping")
-    _driver_of(host).kill()
+    driver_of(host).kill()
     report = on.ended(job_id, 10)
     assert report["status"] == "ERROR" and "driver JVM" in report["result"]["message"]
     assert on.http.get("/contexts/before").status_code == 404
@@ -146,7 +134,7 @@ def test_an_ad_hoc_job_takes_one_that_stands_by(on, hosting):
 def test_one_that_stands_by_and_died_is_passed_over(on, hosting):
     assert eventually(lambda: _host_of_new(on, "waits-until-the-pool-works"), 90)
     [ready] = eventually(lambda: len(found := _hosts(hosting, "standby")) == 2 and found - _held(on), 60)
-    driver = eventually(lambda: _driver_of(ready))
+    driver = eventually(lambda: driver_of(ready))
     driver.kill()
     psutil.wait_procs([driver], 10)
     assert on.http.post("/contexts/lucky").status_code == 200

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from tests.service import JOBS, Api, Service, eventually, processes_with, zip_of
+from tests.service import Api, Service, driver_of, eventually, processes_with, serving
 
 SETTINGS = """
-ray { num-cpus = 4, dashboard-port = 0 }
+ray.num-cpus = 4
 contexts {
   supervise = true
   restart-attempts = 2
   deletion-timeout-s = 0.1
   kill-after-s = 5
+  context-settings.num-cpu-cores = 2
   predefined { kept { num-cpu-cores = 1 } }
 }
-binaries.predefined { jobs = "%s" }
 """
 
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder: Path = tmp_path_factory.mktemp("tuned")
-    (folder / "jobs.zip").write_bytes(zip_of({"hello.py": (JOBS / "hello.py").read_text()}))
-    (folder / "rayjobs.conf").write_text(SETTINGS % (folder / "jobs.zip"))
-    service = Service(folder / "data", ["--config", str(folder / "rayjobs.conf")])
-    service.start()
-    yield service
-    assert service.stop() == 0
+    with serving(tmp_path_factory.mktemp("tuned"), SETTINGS) as service:
+        yield service
 
 
 @pytest.fixture
@@ -49,8 +43,8 @@ def on(tuned: Service) -> Iterator[Api]:
 
 def _actor_process(context_id: str) -> psutil.Process:
     """The context's actor is the parent of its driver JVM, which names the context's folder."""
-    drivers = [p for p in processes_with(context_id) if "PythonGatewayServer" in " ".join(p.cmdline())]
-    parent = drivers[0].parent()
+    driver = driver_of(context_id)
+    parent = driver and driver.parent()
     assert parent
     return parent
 
@@ -80,13 +74,17 @@ def test_more_than_the_cluster_has_is_refused_with_the_numbers(on):
 
 
 def test_a_context_without_room_waits_says_for_what_and_starts_when_there_is_some(on, tuned):
+    _await_room_behind_a_holder(on, tuned, {"num-cpu-cores": "2"})
+
+
+def _await_room_behind_a_holder(on: Api, tuned: Service, parameters: dict[str, str]) -> None:
     assert on.http.post("/contexts/holder?num-cpu-cores=2").status_code == 200
     on.run("jobs", "hello.CountRange", "holder")
     made: list[httpx.Response] = []
 
     def create() -> None:
         with tuned.client() as http:
-            made.append(http.post("/contexts/patient?num-cpu-cores=2"))
+            made.append(http.post("/contexts/patient", params=parameters))
 
     creating = threading.Thread(target=create)
     creating.start()
@@ -96,6 +94,7 @@ def test_a_context_without_room_waits_says_for_what_and_starts_when_there_is_som
     on.http.delete("/contexts/holder")
     creating.join(60)
     assert made[0].status_code == 200, made[0].text
+    assert "waitsFor" not in on.http.get("/contexts/patient").json()
 
 
 def test_delete_contexts_stop_context_timed_out(on):
@@ -126,8 +125,7 @@ def test_force_ends_a_context_that_would_take_its_time(on):
 def test_a_stop_that_hangs_is_ended_by_force(on):
     assert on.http.post("/contexts/hung?num-cpu-cores=1").status_code == 200
     context_id = on.http.get("/contexts/hung").json()["id"]
-    driver = next(p for p in processes_with(context_id) if "PythonGatewayServer" in " ".join(p.cmdline()))
-    driver.suspend()
+    driver_of(context_id).suspend()
     assert on.http.delete("/contexts/hung").status_code == 202
     eventually(lambda: on.http.get("/contexts/hung").status_code == 404, 20)
     eventually(lambda: not processes_with(context_id), 10, f"left behind: {processes_with(context_id)}")
@@ -193,3 +191,11 @@ def test_a_context_can_refuse_supervision(on):
     _actor_process(on.http.get("/contexts/mortal").json()["id"]).kill()
     assert on.ended(job_id, 10)["status"] == "ERROR"
     assert on.http.get("/contexts/mortal").status_code == 404
+
+
+def test_the_shared_application_waits_for_room_as_well(on, tuned):
+    """Last: it keeps its two cores until the service ends."""
+    _await_room_behind_a_holder(on, tuned, {"context-per-jvm": "false"})
+    assert on.run("jobs", "hello.CountRange", "patient") == 100
+    refused = on.http.post("/contexts/huge?num-cpu-cores=10000").json()["result"]["message"]
+    assert "shared-" in refused and "patient" not in refused

@@ -5,32 +5,24 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
 from rayjobs import local_ray
-from tests.service import JOBS, Api, Service, eventually, zip_of
+from tests.service import Api, Service, eventually, serving
 
 SETTINGS = """
-ray.dashboard-port = 0
 contexts { max-jobs-per-context = 20, context-settings { num-cpu-cores = 1 } }
-binaries.predefined { jobs = "%s" }
 """
 GROWTH_LIMIT_BYTES = 40 * 2**20
 
 
 @pytest.fixture(scope="module")
 def sturdy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder: Path = tmp_path_factory.mktemp("sturdy")
-    (folder / "jobs.zip").write_bytes(zip_of({"hello.py": (JOBS / "hello.py").read_text()}))
-    (folder / "rayjobs.conf").write_text(SETTINGS % (folder / "jobs.zip"))
-    service = Service(folder / "data", ["--config", str(folder / "rayjobs.conf")])
-    service.start()
-    yield service
-    assert service.stop() == 0
+    with serving(tmp_path_factory.mktemp("sturdy"), SETTINGS) as service:
+        yield service
 
 
 def _ray_processes(service: Service) -> list[psutil.Process]:

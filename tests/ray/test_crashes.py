@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.service import Api, Service, eventually, processes_with, zip_of
+from tests.service import Api, Service, driver_of, eventually, processes_with, zip_of
 
 
 @pytest.fixture(autouse=True)
@@ -127,15 +127,11 @@ def _process_of(class_name: str, context_id: str) -> psutil.Process:
     return psutil.Process(pid)
 
 
-def _driver_of(context_id: str) -> psutil.Process:
-    return next(p for p in processes_with(context_id) if "PythonGatewayServer" in " ".join(p.cmdline()))
-
-
 @pytest.mark.parametrize("part", ["driver JVM", "app master"])
 def test_a_context_whose_jvm_dies_is_killed_with_its_jobs_and_its_name_is_free(api, service, victim, part):
     job_id = api.start("crashing", "hello.Sleep", "victim", "seconds = 60").json()["jobId"]
     api.await_log(job_id, "sleeping")
-    (_driver_of(victim) if part == "driver JVM" else _process_of("RayAppMaster", victim)).kill()
+    (driver_of(victim) if part == "driver JVM" else _process_of("RayAppMaster", victim)).kill()
     report = api.ended(job_id, 10)
     assert report["status"] == "ERROR" and part in report["result"]["message"]
     eventually(lambda: not processes_with(victim), 5, f"left behind: {processes_with(victim)}")
