@@ -7,7 +7,6 @@ to its executors, and unpacks that for its own process: compiled modules and dat
 from __future__ import annotations
 
 import errno
-import io
 import lzma
 import os
 import re
@@ -20,6 +19,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
+from typing import IO
 
 from rayjobs.errors import BadBinary
 from rayjobs.records import BinaryInfo, BinaryType
@@ -47,21 +47,22 @@ def check_content(path: Path, binary_type: BinaryType) -> None:
         _check_archive(path)
 
 
-def materialise(content: bytes, binary: BinaryInfo, folder: Path) -> Path:
+def materialise(content: Path, binary: BinaryInfo, folder: Path) -> Path:
     """The binary's package in `folder`: an archive with its modules at top level, named `binary.file_name`.
 
-    The same content gives the same bytes, and the file appears complete or not at all.
+    The same content gives the same bytes, and the file appears complete or not at all. It may be a link to `content`.
     """
-    match binary.binary_type:
-        case BinaryType.PYTHON:
-            content = _zip_of_source(content, binary.module_name)
-        case BinaryType.WHEEL:
-            content = _installed(content)
     folder.mkdir(parents=True, exist_ok=True)
     package = folder / binary.file_name
     draft = _draft_beside(package)
     try:
-        draft.write_bytes(content)
+        match binary.binary_type:
+            case BinaryType.PYTHON:
+                _zip_source(content, binary.module_name, draft)
+            case BinaryType.WHEEL:
+                _install(content, draft)
+            case _:
+                link_or_copy(content, draft)
         os.replace(draft, package)
     finally:
         draft.unlink(missing_ok=True)
@@ -85,6 +86,16 @@ def unpack(package: Path) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target`, which is not there, another name of `source`; a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _bad(why: str) -> BadBinary:
@@ -143,27 +154,24 @@ def _is_inside(name: str) -> bool:
     return not path.anchor and ".." not in path.parts and (path.parts != () or name.endswith("/"))
 
 
-def _zip_of_source(source: bytes, module_name: str) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr(_entry(f"{module_name}.py"), source)
-    return content.getvalue()
+def _zip_source(source: Path, module_name: str, target: Path) -> None:
+    with zipfile.ZipFile(target, "w") as archive, source.open("rb") as content:
+        _add(archive, f"{module_name}.py", content, source.stat().st_size)
 
 
-def _installed(wheel: bytes) -> bytes:
+def _install(wheel: Path, target: Path) -> None:
     """The wheel with what an installer would move to top level there; most wheels have no such thing.
 
     Where both places hold a file, the moved one wins, as with an installer.
     """
-    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+    with zipfile.ZipFile(wheel) as archive:
         places = {_installed_name(entry.filename): entry for entry in sorted(archive.infolist(), key=_is_moved)}
         if not any(map(_is_moved, places.values())):
-            return wheel
-        content = io.BytesIO()
-        with zipfile.ZipFile(content, "w") as target:
+            return link_or_copy(wheel, target)
+        with zipfile.ZipFile(target, "w") as package:
             for name, entry in places.items():
-                target.writestr(_entry(name), archive.read(entry))
-    return content.getvalue()
+                with archive.open(entry) as content:
+                    _add(package, name, content, entry.file_size)
 
 
 def _installed_name(name: str) -> str:
@@ -174,12 +182,14 @@ def _is_moved(entry: zipfile.ZipInfo) -> bool:
     return _installed_name(entry.filename) != entry.filename
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
-    """Always the same for the same name: a zip's first possible date, files readable by all."""
+def _add(archive: zipfile.ZipFile, name: str, content: IO[bytes], size_bytes: int) -> None:
+    """Add an entry that is always the same for the same name and content: a zip's first date, readable by all."""
     entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = 0o644 << 16
-    return entry
+    entry.file_size = size_bytes
+    with archive.open(entry, "w") as target:
+        shutil.copyfileobj(content, target)
 
 
 def _draft_beside(path: Path) -> Path:

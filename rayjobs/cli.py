@@ -78,7 +78,9 @@ def _stop(args: argparse.Namespace) -> None:
 def _settings(args: argparse.Namespace) -> None:
     loaded = _load(args)
     for info in settings.setting_infos():
-        print(f"{info.key} = {getattr(loaded, info.attribute)!r}\n    {info.meaning} [{info.env}]")
+        value = getattr(loaded, info.attribute)
+        shown = "***" if info.is_secret and value else repr(value)
+        print(f"{info.key} = {shown}\n    {info.meaning} [{info.env}]")
 
 
 def _env(args: argparse.Namespace) -> None:

@@ -6,25 +6,37 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
-from rayjobs.errors import ActorGone, NoRunningJob, NoSuchContext, TooLarge
-from rayjobs.records import BinaryInfo, BinaryType, ContextInfo, JobInfo, JobReply
+from rayjobs.errors import ActorGone, NoRunningJob, NoSuchContext, NoSuchJob, TooLarge
+from rayjobs.records import BinaryInfo, BinaryType, Callback, ContextInfo, JobInfo, JobReply
+from rayjobs.repetition import check_repeated
 from rayjobs.service import Submission
 from rayjobs.states import JobState
+from rayjobs.store.data_files import check_prefix
 
 UPLOAD_CHUNK_BYTES = 4 * 2**20
 ORPHAN_TIMEOUT_S = 10.0
 
 
+@dataclass(frozen=True)
+class _Limit:
+    """How large an upload may be, and the setting that says so."""
+
+    setting: str
+    size_bytes: int
+
+
 class ClusterService:
     """Holds nothing but handles, so any number of these, in any process, see the same service."""
 
-    def __init__(self, max_binary_bytes: int):
-        self._max_binary_bytes = max_binary_bytes
+    def __init__(self, max_binary_bytes: int, max_data_bytes: int):
+        self._binary_limit = _Limit("binaries.max-bytes", max_binary_bytes)
+        self._data_limit = _Limit("data.max-bytes", max_data_bytes)
         self._handles: dict[str, ActorHandle] = {}
 
     async def list_binaries(self) -> list[BinaryInfo]:
@@ -34,21 +46,23 @@ class ClusterService:
         return await self._ask(cluster.STORE, "get_binary", app_name)
 
     async def upload_binary(self, app_name: str, binary_type: BinaryType, chunks: AsyncIterator[bytes]) -> BinaryInfo:
-        upload = await self._ask(cluster.STORE, "begin_upload")
-        try:
-            size = 0
-            async for chunk in _gathered(chunks):
-                size += len(chunk)
-                if size > self._max_binary_bytes:
-                    raise TooLarge(f"the binary is larger than binaries.max-bytes ({self._max_binary_bytes})")
-                await self._ask(cluster.STORE, "append_upload", upload, chunk)
-            return await self._ask(cluster.STORE, "finish_upload", upload, app_name, binary_type)
-        except BaseException:
-            await self._ask(cluster.STORE, "abort_upload", upload)
-            raise
+        return await self._upload(chunks, self._binary_limit, "finish_upload", app_name, binary_type)
 
     async def delete_binary(self, app_name: str) -> None:
         await self._ask(cluster.STORE, "delete_binary", app_name)
+
+    async def list_data_files(self) -> list[str]:
+        return await self._ask(cluster.STORE, "list_data_files")
+
+    async def upload_data_file(self, prefix: str, chunks: AsyncIterator[bytes]) -> str:
+        check_prefix(prefix)
+        return await self._upload(chunks, self._data_limit, "finish_data_upload", prefix)
+
+    async def delete_data_file(self, name: str) -> None:
+        await self._ask(cluster.STORE, "delete_data_file", name)
+
+    async def reset_data_files(self, wait: bool) -> None:
+        await self._ask(cluster.STORE, "reset_data_files", wait)
 
     async def list_contexts(self) -> list[str]:
         return await self._ask(cluster.SUPERVISOR, "list_contexts")
@@ -66,6 +80,8 @@ class ClusterService:
         await self._ask(cluster.SUPERVISOR, "reset_contexts", wait)
 
     async def start_job(self, submission: Submission) -> JobReply:
+        if submission.may_be_repeated and (known := await self._known(submission)):
+            return known
         if submission.context is None:
             return await self._ask(cluster.SUPERVISOR, "submit", submission)
         kept = self._handles.get(cluster.context_actor_name(submission.context))
@@ -82,6 +98,20 @@ class ClusterService:
             return await self._ask(cluster.context_actor_name(submission.context), "submit", submission)
         except ActorGone:
             return await self._ask(cluster.SUPERVISOR, "job_after_loss", submission)
+
+    async def _known(self, submission: Submission) -> JobReply | None:
+        """The job of that id, waited for as its first caller would; None if there is none yet."""
+        try:
+            reply = await self.get_job(submission.job_id)
+        except NoSuchJob:
+            return None
+        check_repeated(submission, reply.job, await self.job_config(submission.job_id))
+        if submission.wait_s <= 0 or reply.job.state.is_final:
+            return reply
+        with contextlib.suppress(ActorGone, NoRunningJob):
+            context = cluster.context_actor_name(reply.job.context_name)
+            return await self._ask(context, "await_job", submission.job_id, submission.wait_s)
+        return await self.get_job(submission.job_id)
 
     async def get_job(self, job_id: str) -> JobReply:
         return await self._ask(cluster.STORE, "get_job", job_id)
@@ -111,9 +141,30 @@ class ClusterService:
             raise NoRunningJob(f"No running job with ID {job_id}")
         return job
 
+    async def get_callback(self, job_id: str) -> Callback:
+        return await self._ask(cluster.STORE, "get_callback", job_id)
+
+    async def resend_callback(self, job_id: str) -> Callback:
+        return await self._ask(cluster.STORE, "resend_callback", job_id)
+
     async def check_health(self) -> None:
         await self._ask(cluster.SUPERVISOR, "ready")
         await self._ask(cluster.STORE, "ping")
+
+    async def _upload(self, chunks: AsyncIterator[bytes], limit: _Limit, finish: str, *args: Any) -> Any:
+        """What the store's method `finish` makes of the content; of one that breaks off the store keeps nothing."""
+        upload = await self._ask(cluster.STORE, "begin_upload")
+        try:
+            size = 0
+            async for chunk in _gathered(chunks):
+                if size + len(chunk) > limit.size_bytes:
+                    raise TooLarge(f"the file is larger than {limit.setting} ({limit.size_bytes})")
+                await self._ask(cluster.STORE, "append_upload", upload, size, chunk)
+                size += len(chunk)
+            return await self._ask(cluster.STORE, finish, upload, *args)
+        except BaseException:
+            await self._ask(cluster.STORE, "abort_upload", upload)
+            raise
 
     async def _ended(self, job_id: str) -> JobInfo:
         """A job that just ended, or whose context just died, once its end is stored, a moment later."""
@@ -140,12 +191,13 @@ class ClusterService:
 
 
 async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces large enough to be worth an actor call each."""
+    """The same bytes in pieces large enough to be worth an actor call each, and less than twice as large."""
     held = bytearray()
     async for chunk in chunks:
-        held += chunk
-        if len(held) >= UPLOAD_CHUNK_BYTES:
-            yield bytes(held)
-            held.clear()
+        for start in range(0, len(chunk), UPLOAD_CHUNK_BYTES):
+            held += chunk[start : start + UPLOAD_CHUNK_BYTES]
+            if len(held) >= UPLOAD_CHUNK_BYTES:
+                yield bytes(held)
+                held.clear()
     if held:
         yield bytes(held)

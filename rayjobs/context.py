@@ -16,11 +16,12 @@ from rayjobs.errors import (
     ErrorData,
     NoRunningJob,
     NoSlotsAvailable,
-    NoSuchClass,
     NoSuchContext,
     RayJobsError,
 )
 from rayjobs.job_run import JobRun, Workplace
+from rayjobs.named_registry import NamedEntry, NamedRegistry
+from rayjobs.node_files import ClusterStoreFiles, NodeFiles
 from rayjobs.records import BinaryInfo, ContextInfo, ContextOver, JobInfo, JobReply, killed_error, utc_now
 from rayjobs.runners import RunnerPool
 from rayjobs.service import Submission
@@ -47,6 +48,7 @@ class Context:
         self._application: SparkApplication | None = HostedApplication(host, info.id) if host else None
         self._place: Workplace | None = None
         self._jobs: dict[str, JobRun] = {}
+        self._named = NamedRegistry()
         self._idle_since = time.monotonic()
         self._stopping = False
         self._over: asyncio.Future[ContextOver] = asyncio.get_running_loop().create_future()
@@ -88,6 +90,12 @@ class Context:
             raise
         return await job.wait(submission.wait_s)
 
+    async def await_job(self, job_id: str, wait_s: float) -> JobReply:
+        """A job that runs here, as it stands after `wait_s` at most; raises `NoRunningJob`."""
+        if job_id not in self._jobs:
+            raise NoRunningJob(f"No running job with ID {job_id}")
+        return await self._jobs[job_id].wait(wait_s)
+
     async def resume(self, job: JobInfo, config: dict[str, Any]) -> JobReply:
         """Run a job again that was RESTARTING, with the binary it had; the job once its validation passed."""
         if self._place is None:
@@ -107,6 +115,34 @@ class Context:
         if job_id not in self._jobs or self._place is None:
             return b""
         return await asyncio.to_thread(joblog.read, self._place.setup.log_file(job_id))
+
+    async def claim_name(self, name: str, job_id: str, wait_s: float) -> NamedEntry | None:
+        """The object of that name; None if the job is to make it: others who want it wait until it has, or ends.
+
+        Raises `TimeoutError` after `wait_s`.
+        """
+        async with asyncio.timeout(wait_s):
+            return await self._named.claim(name, job_id)
+
+    async def release_names(self, job_id: str) -> None:
+        """The job does not make what it had claimed."""
+        self._named.release(job_id)
+
+    async def find_named(self, name: str) -> NamedEntry | None:
+        """The object of that name, None if there is none."""
+        return self._named.get(name)
+
+    async def put_named(self, name: str, entry: NamedEntry) -> NamedEntry | None:
+        """Let the name stand for that; what it stood for before."""
+        return self._named.put(name, entry)
+
+    async def forget_named(self, name: str) -> NamedEntry | None:
+        """Let the name stand for nothing; what it stood for before."""
+        return self._named.forget(name)
+
+    async def named(self) -> list[str]:
+        """The names there are."""
+        return self._named.names()
 
     async def idle_s(self) -> float:
         """How long this context has had no job."""
@@ -152,8 +188,6 @@ class Context:
         name = "ad-hoc" if self._info.is_adhoc else self._info.name
         if self._stopping or self._over.done():
             raise ContextStopping("Context stop in progress")
-        if not binary.binary_type.is_python:
-            raise NoSuchClass(f"classPath {submission.class_path} not found: {binary.app_name} is a jar")
         if len(self._jobs) >= self._settings.max_jobs_per_context:
             raise NoSlotsAvailable(f"Too many running jobs ({len(self._jobs)}) for job context '{name}'")
 
@@ -167,10 +201,12 @@ class Context:
             JobState.STARTED,
             utc_now(),
             is_async=submission.wait_s <= 0,
+            callback_url=submission.callback_url,
         )
 
     def _free_slot(self, job_id: str) -> None:
         self._jobs.pop(job_id, None)
+        self._named.release(job_id)
         self._idle_since = time.monotonic()
         self._end_if_adhoc()
 
@@ -184,13 +220,15 @@ class Context:
 
     async def _make_place(self, facts: SparkFacts) -> Workplace:
         store = await cluster.find(cluster.STORE)
-        setup = RunnerSetup(facts.session, self._info.settings, self._folder, facts.packages)
+        setup = RunnerSetup(
+            self._info.name, self._info.id, facts.session, self._info.settings, self._folder, facts.packages
+        )
         pool = RunnerPool(
             self._info.name,
             self._settings.spare_runners,
             self._settings.max_jobs_per_context,
             spawn=lambda name: cluster.spawn_runner(name, setup),
-            fetch=lambda binary: cluster.call(store.read_binary.remote(binary.sha256)),
+            files=NodeFiles(self._settings.data_path, self._folder, ClusterStoreFiles()),
         )
         # After the answer to whoever waits for this context.
         asyncio.get_running_loop().call_later(REFILL_DELAY_S, pool.refill)

@@ -8,15 +8,17 @@
     │   ├── UnsupportedBinaryType
     │   ├── TooLarge                a body beyond the limit
     │   ├── ForeignOrigin           a web page of another site, or a name that is not ours
+    │   ├── UnknownMethod           `_method` names no HTTP method
     │   ├── BadContextName
+    │   ├── BadDataFileName
     │   ├── ContextExists
     │   ├── JobLoadingFailed        importing the job's module raised
     │   ├── InvalidJobType          the class is not a job
     │   └── ValidationFailed        the job's own `validate` refused
     ├── NotFound
-    │   ├── NoSuchBinary · NoSuchContext · NoSuchJob · NoSuchClass · NoRunningJob · NoSuchLog
+    │   ├── NoSuchBinary · NoSuchContext · NoSuchJob · NoSuchClass · NoRunningJob · NoSuchDataFile · NoSuchCallback
     ├── Conflict
-    │   ├── BinaryInUse · ContextStopping · ContextRestarting · NoSlotsAvailable · JobExists
+    │   ├── BinaryInUse · ContextStopping · ContextRestarting · NoSlotsAvailable · JobExists · JobNotOver
     └── ServiceFailure              our side or the cluster's
         ├── ContextInitError        the context did not come up
         │   └── NotEnoughResources  the cluster has no room for its executors
@@ -84,8 +86,16 @@ class ForeignOrigin(BadRequest):
     code = "foreign-origin"
 
 
+class UnknownMethod(BadRequest):
+    code = "unknown-method"
+
+
 class BadContextName(BadRequest):
     code = "bad-context-name"
+
+
+class BadDataFileName(BadRequest):
+    code = "bad-data-file-name"
 
 
 class ContextExists(BadRequest):
@@ -128,8 +138,12 @@ class NoRunningJob(NotFound):
     code = "no-running-job"
 
 
-class NoSuchLog(NotFound):
-    code = "no-such-log"
+class NoSuchCallback(NotFound):
+    code = "no-such-callback"
+
+
+class NoSuchDataFile(NotFound):
+    code = "no-such-data-file"
 
 
 class Conflict(RayJobsError):
@@ -154,6 +168,10 @@ class NoSlotsAvailable(Conflict):
 
 class JobExists(Conflict):
     code = "job-exists"
+
+
+class JobNotOver(Conflict):
+    code = "job-not-over"
 
 
 class ServiceFailure(RayJobsError):

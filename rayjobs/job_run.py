@@ -14,6 +14,7 @@ from ray.actor import ActorHandle
 from rayjobs import cluster, joblog, trees
 from rayjobs.errors import ActorGone, ErrorData, JobLoadingFailed, RayJobsError, ValidationFailed, error_data_of
 from rayjobs.records import JobInfo, JobReply
+from rayjobs.repetition import PROBLEM
 from rayjobs.runners import RunnerPool, RunnerSlot
 from rayjobs.states import JobEvent, JobState, job_states_leading
 from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, Valid, error_of
@@ -103,7 +104,7 @@ class JobRun:
         match verdict:
             case Refused(problems):
                 self._release_runner()
-                error = ErrorData("; ".join(problems), "ValidationProblem", "")
+                error = ErrorData("; ".join(problems), PROBLEM, "")
                 await self._fail(error, ValidationFailed(error.message, error))
             case Failed(error):
                 self._release_runner()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from rayjobs import cluster, joblog
+from rayjobs import cluster, joblog, node_files
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,9 @@ async def sweep(data_path: Path) -> None:
     """Remove this node's folders of contexts and hosts that have ended; jobs' logs are kept in the store first.
 
     Processes that name such a context are ended: an executor whose raylet was killed has nobody else to end it.
+    Copies of binaries that nobody uses go as well.
     """
+    await asyncio.to_thread(node_files.remove_unused, data_path)
     folders = await asyncio.to_thread(_folders, contexts_folder(data_path), hosts_folder(data_path))
     if not folders:
         return

@@ -23,6 +23,9 @@ from rayjobs.states import (
     next_job_state,
 )
 
+JOB_ID = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+"""What every job's id looks like: fit to be a file's name, and a segment of a path."""
+
 
 def utc_now() -> datetime:
     """The time now, UTC, in whole milliseconds: what every record holds."""
@@ -105,6 +108,7 @@ class JobInfo:
     """One job. `end_time` is set in final states, `error` in ERROR, KILLED and RESTARTING.
 
     `is_async`: nobody waits for its end, so it may be run again when its context died and comes back.
+    `callback_url` is told of its end, and may hold a password.
     """
 
     job_id: str
@@ -117,6 +121,7 @@ class JobInfo:
     end_time: datetime | None = None
     error: ErrorData | None = None
     is_async: bool = False
+    callback_url: str | None = field(default=None, repr=False)
 
     def after(self, event: JobEvent, error: ErrorData | None = None) -> JobInfo:
         """This job after `event`, by the state table; raises `IllegalTransition`."""
@@ -140,3 +145,32 @@ class JobReply:
     def result(self) -> Any:
         """The result as Python's own scalars, lists and dicts; None until FINISHED."""
         return None if self.result_json is None else json.loads(self.result_json)
+
+
+class CallbackState(StrEnum):
+    WAITING = "WAITING"
+    PENDING = "PENDING"
+    SENT = "SENT"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class Callback:
+    """The news of a job's end for `url`: WAITING for that end, then PENDING until SENT or, given up, FAILED.
+
+    `attempts` counts from the end, or from when it was last asked for again. Of the last one, `last_status` is the
+    answer's HTTP status, `last_error` what else went wrong. `next_attempt` is set while PENDING.
+    """
+
+    job_id: str
+    url: str = field(repr=False)
+    state: CallbackState
+    attempts: int = 0
+    last_attempt: datetime | None = None
+    last_status: int | None = None
+    last_error: str | None = None
+    next_attempt: datetime | None = None
+
+    def again(self, now: datetime) -> Callback:
+        """This callback due at `now`, with all its attempts before it."""
+        return replace(self, state=CallbackState.PENDING, attempts=0, next_attempt=now)

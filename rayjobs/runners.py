@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from ray.actor import ActorHandle
 
 from rayjobs import cluster
 from rayjobs.errors import ActorGone
+from rayjobs.node_files import NodeFiles
 from rayjobs.records import BinaryInfo
 
 
@@ -37,7 +38,7 @@ class RunnerSlot:
 
 
 class RunnerPool:
-    """Runners come from `spawn` (by name); `fetch` gets a binary's content when this node lacks it.
+    """Runners come from `spawn` (by name), and their binaries from `files`.
 
     A runner serves one binary for good: its interpreter is never shared with another one's modules. Idle runners
     of a version that has a successor go when the successor first runs.
@@ -49,13 +50,13 @@ class RunnerPool:
         spares_wanted: int,
         idle_limit: int,
         spawn: Callable[[str], ActorHandle],
-        fetch: Callable[[BinaryInfo], Awaitable[bytes]],
+        files: NodeFiles,
     ):
         self._context_name = context_name
         self._spares_wanted = spares_wanted
         self._idle_limit = idle_limit
         self._spawn = spawn
-        self._fetch = fetch
+        self._files = files
         self._numbers = itertools.count(1)
         self._spares: list[RunnerSlot] = []
         self._idle: list[RunnerSlot] = []
@@ -119,9 +120,7 @@ class RunnerPool:
 
     async def _adopted(self, slot: RunnerSlot, binary: BinaryInfo) -> RunnerSlot:
         try:
-            slot.pid = await cluster.call(slot.handle.adopt.remote(binary, None))
-            if slot.pid is None:
-                slot.pid = await cluster.call(slot.handle.adopt.remote(binary, await self._fetch(binary)))
+            slot.pid = await cluster.call(slot.handle.adopt.remote(binary, self._files))
         except BaseException:
             self.discard(slot)
             raise

@@ -34,7 +34,7 @@ def serve(settings: Settings, say: Callable[[str], None], progress: Callable[[st
         ray = _local_ray(settings, is_owner, progress)
         try:
             _join(settings, ray, progress)
-            service = ClusterService(settings.max_binary_bytes)
+            service = ClusterService(settings.max_binary_bytes, settings.max_data_bytes)
             asyncio.run(upload_predefined(service, settings.predefined_binaries))
             listener.listen(BACKLOG)
             _announce(settings, listener, ray, say)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from rayjobs.records import BinaryInfo, BinaryType, ContextInfo, JobInfo, JobReply
+from rayjobs.records import BinaryInfo, BinaryType, Callback, ContextInfo, JobInfo, JobReply
 from rayjobs.states import JobState
 
 
@@ -15,7 +15,9 @@ class Submission:
     """A job as its caller describes it.
 
     `context` None asks for an ad-hoc context. `config` is the posted configuration. `wait_s` is how long the
-    caller waits for the end: 0 for an async job, which is answered once its validation passed.
+    caller waits for the end: 0 for an async job, which is answered once its validation passed. `callback_url`, http
+    or https, is told of the job's end; a name and password in it are sent by the Basic scheme. `may_be_repeated`: the
+    caller chose the id, and means the job of that id if there is one.
     """
 
     job_id: str
@@ -24,6 +26,8 @@ class Submission:
     context: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
     wait_s: float = 0.0
+    callback_url: str | None = field(default=None, repr=False)
+    may_be_repeated: bool = False
 
 
 class JobService(Protocol):
@@ -40,6 +44,21 @@ class JobService(Protocol):
 
     async def delete_binary(self, app_name: str) -> None:
         """All versions; raises `BinaryInUse`, `NoSuchBinary`."""
+
+    async def list_data_files(self) -> list[str]:
+        """Their absolute paths on the store's node, by name."""
+
+    async def upload_data_file(self, prefix: str, chunks: AsyncIterator[bytes]) -> str:
+        """The path of a new data file, durable when this returns; its name is `prefix`, the time and `.dat`.
+
+        Raises `BadDataFileName`, before it asks for the first chunk; `TooLarge`, `StorageFailure`.
+        """
+
+    async def delete_data_file(self, name: str) -> None:
+        """By its path or its file's name; raises `NoSuchDataFile`."""
+
+    async def reset_data_files(self, wait: bool) -> None:
+        """Delete all data files, in the background; `wait` for that."""
 
     async def list_contexts(self) -> list[str]:
         """Names of contexts in RUNNING, RESTARTING, STOPPING, newest first."""
@@ -63,7 +82,8 @@ class JobService(Protocol):
         """The job as it stands when its caller's wait is over: ended, or (async, or waited long) not yet.
 
         Raises `NoSuchBinary`, `NoSuchContext`, `ContextStopping`, `ContextRestarting`, `ContextInitError` (ad-hoc),
-        `NoSuchClass`, `JobLoadingFailed`, `InvalidJobType`, `NoSlotsAvailable`, `ValidationFailed`, `JobExists`.
+        `NoSuchClass`, `JobLoadingFailed`, `InvalidJobType`, `NoSlotsAvailable`, `ValidationFailed`; `JobExists` if the
+        id is that of another job.
         """
 
     async def get_job(self, job_id: str) -> JobReply:
@@ -80,6 +100,12 @@ class JobService(Protocol):
 
     async def kill_job(self, job_id: str) -> JobInfo:
         """The job, KILLED; or, unchanged, one that had ended in ERROR. Raises `NoSuchJob`, `NoRunningJob`."""
+
+    async def get_callback(self, job_id: str) -> Callback:
+        """WAITING until the job is over; raises `NoSuchJob`, `NoSuchCallback`."""
+
+    async def resend_callback(self, job_id: str) -> Callback:
+        """The callback, due now, whatever became of it; raises `NoSuchJob`, `NoSuchCallback`, `JobNotOver`."""
 
     async def check_health(self) -> None:
         """Returns if supervisor and store answer; raises `ActorGone`."""

@@ -7,6 +7,7 @@ dots and dashes as underscores), the settings file's (HOCON), the default.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,11 +17,11 @@ from rayjobs import trees
 from rayjobs.errors import BadConfig
 
 
-def _setting(key: str, default: Any, meaning: str) -> Any:
-    about = {"key": key, "meaning": meaning}
+def _setting(key: str, default: Any, meaning: str, is_secret: bool = False) -> Any:
+    about = {"key": key, "meaning": meaning, "is_secret": is_secret}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=about)
-    return field(default=default, metadata=about)
+    return field(default=default, metadata=about, repr=not is_secret)
 
 
 def _data_home() -> Path:
@@ -36,6 +37,11 @@ class Settings:
         "http.allowed-hosts",
         "",
         "host names, with commas, that requests may be for besides localhost while http.host is a loopback address",
+    )
+    allowed_origins: str = _setting(
+        "http.allowed-origins",
+        "",
+        "origins of other sites' web pages, with commas, that may call the service from a browser (CORS)",
     )
     max_body_bytes: int = _setting("http.max-body-bytes", 30 * 2**20, "longest job config or context settings accepted")
     data_dir: str = _setting(
@@ -60,6 +66,7 @@ class Settings:
     )
     ray_object_store_bytes: int = _setting("ray.object-store-bytes", 512 * 2**20, "object store of a Ray started here")
     max_binary_bytes: int = _setting("binaries.max-bytes", 2 * 2**30, "largest binary accepted")
+    max_data_bytes: int = _setting("data.max-bytes", 2 * 2**30, "largest data file accepted")
     predefined_binaries: dict[str, Any] = _setting(
         "binaries.predefined",
         {},
@@ -132,6 +139,19 @@ class Settings:
         "jobs.load-timeout-s", 120.0, "a job whose module takes longer to import is refused"
     )
     job_defaults: dict[str, Any] = _setting("job-defaults", {}, "configuration that lies under every job's own")
+    callback_secret: str = _setting(
+        "callbacks.secret",
+        "",
+        "what callbacks are signed with, whsec_ and base64; empty: made at first start, callback-secret in data-dir",
+        is_secret=True,
+    )
+    callback_attempts: int = _setting("callbacks.attempts", 8, "how often a callback is tried before it is FAILED")
+    callback_first_retry_s: float = _setting(
+        "callbacks.first-retry-s", 1.0, "the second attempt comes that long after the first; doubled each time, to 300"
+    )
+    callback_timeout_s: float = _setting(
+        "callbacks.timeout-s", 10.0, "an attempt whose receiver has not answered by then has failed"
+    )
     retention_s: float = _setting(
         "records.retention-s",
         72 * 3600.0,
@@ -145,6 +165,11 @@ class Settings:
     def data_path(self) -> Path:
         return Path(self.data_dir).expanduser() if self.data_dir else _data_home()
 
+    @property
+    def origins(self) -> frozenset[str]:
+        """`http.allowed-origins`, one by one."""
+        return frozenset(origin for given in self.allowed_origins.split(",") if (origin := given.strip()))
+
 
 @dataclass(frozen=True)
 class SettingInfo:
@@ -155,6 +180,7 @@ class SettingInfo:
     default: Any
     meaning: str
     attribute: str
+    is_secret: bool
 
 
 def setting_infos() -> list[SettingInfo]:
@@ -163,7 +189,8 @@ def setting_infos() -> list[SettingInfo]:
     for declared in fields(Settings):
         key = declared.metadata["key"]
         default = getattr(Settings(), declared.name)
-        infos.append(SettingInfo(key, _env_name(key), default, declared.metadata["meaning"], declared.name))
+        meaning, is_secret = declared.metadata["meaning"], declared.metadata["is_secret"]
+        infos.append(SettingInfo(key, _env_name(key), default, meaning, declared.name, is_secret))
     return infos
 
 
@@ -228,6 +255,9 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 _BOOLEANS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+# As browsers write them: a star, a path or a capital letter would match no `Origin`, or all.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
+_SIGNING_SECRET = re.compile(r"whsec_([A-Za-z0-9+/]{4}){8,}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -254,6 +284,13 @@ def _checked(settings: Settings) -> Settings:
     for info in setting_infos():
         if isinstance(value := getattr(settings, info.attribute), (int, float)) and not value >= 0:
             raise BadConfig(f"setting {info.key}: {value} is below 0")
+    for origin in sorted(settings.origins):
+        if not _ORIGIN.fullmatch(origin):
+            raise BadConfig(f"setting http.allowed-origins: {origin!r} is not an origin like https://jobs.example:8443")
     if settings.max_jobs_per_context < 1:
         raise BadConfig("setting contexts.max-jobs-per-context: a context needs at least one job slot")
+    if settings.callback_secret and not _SIGNING_SECRET.fullmatch(settings.callback_secret):
+        raise BadConfig("setting callbacks.secret: expected whsec_ and the base64 of at least 24 bytes")
+    if settings.callback_attempts < 1:
+        raise BadConfig("setting callbacks.attempts: a callback needs at least one attempt")
     return settings

@@ -9,10 +9,11 @@ import os
 import time
 import uuid
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rayjobs import cluster, context_settings, leftovers, trees
+from rayjobs.callbacks import CallbackSender
 from rayjobs.errors import (
     ActorGone,
     BadConfig,
@@ -28,7 +29,7 @@ from rayjobs.errors import (
 )
 from rayjobs.live_context import LOST, LiveContext
 from rayjobs.placement import Room, room_for, shortage
-from rayjobs.records import ContextInfo, JobInfo, JobReply, killed_error, utc_now
+from rayjobs.records import Callback, ContextInfo, JobInfo, JobReply, killed_error, utc_now
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
 from rayjobs.spark.kinds import kind_of
@@ -54,6 +55,8 @@ class Supervisor:
     def __init__(self, settings: Settings):
         self._settings = settings
         self._live: dict[str, LiveContext] = {}
+        # Those that are being made: whoever asks for the same job meanwhile waits with the first one.
+        self._adhoc: dict[str, asyncio.Task[LiveContext]] = {}
         self._hosts = SparkHosts(settings, self._room_for)
         self._next_clean_up = 0.0
         self._sweep_due = True
@@ -63,6 +66,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._recovery = loop.create_task(self._recover(), name="recover")
         self._loop = loop.create_task(self._run_loop(), name="control-loop")
+        self._callbacks = loop.create_task(CallbackSender(_StoreActor(), settings).run(), name="callbacks")
 
     async def ready(self) -> None:
         """Returns once the contexts of an earlier life are found again."""
@@ -158,12 +162,14 @@ class Supervisor:
         return killed if won else None
 
     async def shutdown(self) -> None:
-        """Stop every context, and return when all are final."""
+        """Stop every context, and return when all are final. Callbacks not sent by then are sent at the next start."""
         await self.ready()
         self._is_closing = True
         self._loop.cancel()
         await self._stop_all()
         await self._hosts.close()
+        self._callbacks.cancel()
+        await asyncio.wait({self._callbacks})
 
     async def step(self, now: float) -> None:
         """What is due at `now` (monotonic seconds).
@@ -247,9 +253,13 @@ class Supervisor:
         if submission.context is not None:
             return self._find_running(submission.context)
         name = f"{submission.job_id}-{submission.class_path}"
-        if name in self._live:
+        if name in self._live and name not in self._adhoc:
             return self._find_running(name)
-        return await self._create(name, context_settings.posted(submission.config), is_adhoc=True)
+        if name not in self._adhoc:
+            creation = self._create(name, context_settings.posted(submission.config), is_adhoc=True)
+            self._adhoc[name] = asyncio.create_task(creation, name=f"create-{name}")
+            self._adhoc[name].add_done_callback(lambda _: self._adhoc.pop(name))
+        return await asyncio.shield(self._adhoc[name])
 
     async def _create(self, name: str, settings: dict[str, Any], is_adhoc: bool) -> LiveContext:
         if self._is_closing:
@@ -332,6 +342,22 @@ class Supervisor:
         for live in list(self._live.values()):
             live.resume_restart()
         self._predefined = asyncio.create_task(self._create_predefined(), name="predefined")
+
+
+class _StoreActor:
+    """The job store as `CallbackStore`."""
+
+    async def due_callbacks(self, now: datetime, sending: list[str], limit: int, per_receiver: int) -> list[Callback]:
+        store = await cluster.find(cluster.STORE)
+        return await cluster.call(store.due_callbacks.remote(now, sending, limit, per_receiver))
+
+    async def get_job(self, job_id: str) -> JobReply:
+        store = await cluster.find(cluster.STORE)
+        return await cluster.call(store.get_job.remote(job_id))
+
+    async def record_attempt(self, before: Callback, after: Callback) -> None:
+        store = await cluster.find(cluster.STORE)
+        await cluster.call(store.record_attempt.remote(before, after))
 
 
 def idle_limit_s(of_context: dict[str, Any], of_service: Settings) -> float:

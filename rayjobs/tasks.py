@@ -15,6 +15,8 @@ from rayjobs.spark.jvm import SessionAddress
 class RunnerSetup:
     """What a runner needs of its context: where its session is, the context's settings, folders on this node."""
 
+    context_name: str
+    context_id: str
     session: SessionAddress
     context_settings: dict[str, Any]
     folder: Path
@@ -60,8 +62,18 @@ class Done:
     result_json: str
 
 
+class UserError(Exception):
+    """What a job raised, or had raised in the JVM, where it is data already."""
+
+    def __init__(self, data: ErrorData):
+        super().__init__(data.message)
+        self.data = data
+
+
 def error_of(error: BaseException) -> ErrorData:
     """An exception of a user's job as data; one that Spark's JVM raised keeps its Java class and message."""
+    if isinstance(error, UserError):
+        return error.data
     stack = "".join(traceback.format_exception(error))
     java = getattr(error, "java_exception", None)
     if java is not None:

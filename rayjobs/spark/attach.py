@@ -40,8 +40,8 @@ def attach(address: SessionAddress) -> SparkSession:
     return session
 
 
-def context_object(session: SparkSession, kind: ContextKind) -> Any:
-    """What a job of that kind receives as its context."""
+def context_object(session: SparkSession, kind: ContextKind, job: Any) -> Any:
+    """What `job` receives as its context; raises `TypeError` for a custom context that the job does not build."""
     match kind:
         case ContextKind.SESSION:
             return session
@@ -51,6 +51,19 @@ def context_object(session: SparkSession, kind: ContextKind) -> Any:
             return SQLContext(session.sparkContext, session)
         case ContextKind.HIVE:
             return HiveContext(session.sparkContext, session)
+        case ContextKind.CUSTOM:
+            return _built_by(job, session.sparkContext)
+
+
+def _built_by(job: Any, context: SparkContext) -> Any:
+    """What the job makes of the JVM's context: as a rule a SparkContext, of which PySpark wants one at a time."""
+    build = getattr(job, "build_context", None)
+    SparkContext._active_spark_context = None
+    built = build(context._gateway, context._jsc, context.getConf()) if build else None
+    if built is None:
+        SparkContext._active_spark_context = context
+        raise TypeError(f"build_context of {type(job).__name__} returned no context, which a CustomContext needs")
+    return built
 
 
 def ship_package(session: SparkSession, package: Path, sha256: str) -> None:

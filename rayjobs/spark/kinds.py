@@ -13,6 +13,7 @@ class ContextKind(StrEnum):
     SPARK = "SparkContext"
     SQL = "SQLContext"
     HIVE = "HiveContext"
+    CUSTOM = "CustomContext"
 
 
 _FACTORIES = {
@@ -20,6 +21,8 @@ _FACTORIES = {
     "SparkContext": ContextKind.SPARK,
     "SQLContext": ContextKind.SQL,
     "HiveContext": ContextKind.HIVE,
+    "CustomContext": ContextKind.CUSTOM,
+    "PythonContextFactory": ContextKind.CUSTOM,
     "SessionContextFactory": ContextKind.SESSION,
     "JavaSessionContextFactory": ContextKind.SESSION,
     "PythonSessionContextFactory": ContextKind.SESSION,
@@ -33,7 +36,10 @@ _FACTORIES = {
     "JavaHiveContextFactory": ContextKind.HIVE,
     "PythonHiveContextFactory": ContextKind.HIVE,
 }
-"""The factories of all versions of spark-jobserver, and the plain names of what they make."""
+"""The factories of all versions of spark-jobserver, and the plain names of what they make.
+
+A job in a CustomContext makes its context itself, by its `build_context`.
+"""
 
 
 def kind_of(settings: dict[str, Any]) -> ContextKind:

@@ -16,7 +16,7 @@ from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
 from rayjobs.errors import BadConfig
-from rayjobs.spark import jvm
+from rayjobs.spark import job_threads, jvm, sharing
 from rayjobs.spark.kinds import ContextKind, kind_of
 from rayjobs.spark.needs import needs_of
 
@@ -62,6 +62,7 @@ def start(
     """
     log_file = folder / "driver.log"
     options = [*shlex.split(jvm_options), *_driver_options(settings), *_ray_options(namespace)]
+    options.append(f"-Dderby.stream.error.file={folder / 'derby.log'}")
     driver = jvm.launch_driver(options, log_file, timeout_s)
     try:
         os.environ["PYSPARK_GATEWAY_PORT"] = str(driver.gateway.port)
@@ -97,8 +98,9 @@ def stop(running: RunningSpark, timeout_s: float) -> None:
 
 
 def cancel_job(running: RunningSpark, job_id: str) -> None:
-    """End every Spark job that carries the tag `job_id`, its executors' tasks included."""
+    """End every Spark job that carries the tag `job_id`, its executors' tasks included; and its thread in the JVM."""
     running.session.sparkContext._jsc.sc().cancelJobsWithTag(job_id)
+    job_threads.end(running.session._jvm, job_id)
 
 
 def application_of(running: RunningSpark) -> tuple[str, str | None]:
@@ -154,6 +156,7 @@ def open_session(running: RunningSpark, key: str, sql_settings: dict[str, str]) 
 def close_session(running: RunningSpark, key: str) -> None:
     """Forget a session; what it holds goes with it."""
     running.session._jvm.System.getProperties().remove(key)
+    sharing.let_go_of_all(running.session._jvm, key)
 
 
 def run_trivial_job(running: RunningSpark) -> None:

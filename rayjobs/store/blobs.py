@@ -13,7 +13,8 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rayjobs.errors import NoSuchBinary, NoSuchJob
+from rayjobs.errors import NoSuchBinary, NoSuchJob, StorageFailure
+from rayjobs.records import JOB_ID
 
 
 @dataclass
@@ -24,25 +25,34 @@ class Upload:
     sha: hashlib._Hash = field(default_factory=hashlib.sha256)
     size_bytes: int = 0
 
-    def append(self, chunk: bytes) -> None:
+    def append(self, offset: int, chunk: bytes) -> None:
+        """Add the chunk that begins at `offset`: not if it is there; `StorageFailure` if it leaves a gap."""
+        if offset + len(chunk) <= self.size_bytes:
+            return
+        if offset != self.size_bytes:
+            raise StorageFailure(f"a chunk at {offset} does not continue an upload of {self.size_bytes} bytes")
         with self.path.open("r+b") as file:  # not "ab": that would bring a removed upload back
-            file.seek(0, os.SEEK_END)
+            file.seek(offset)
             file.write(chunk)
         self.sha.update(chunk)
         self.size_bytes += len(chunk)
 
     def sync(self) -> None:
-        _sync(self.path)
+        sync_path(self.path)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
 
 
+def binaries_folder(data_dir: Path) -> Path:
+    """Where the contents of binaries are, each named by its sha256."""
+    return data_dir / "binaries"
+
+
 class Blobs:
     def __init__(self, folder: Path):
-        self._uploads, self._binaries, self._results, self._logs = (
-            folder / name for name in ("uploads", "binaries", "results", "logs")
-        )
+        self._uploads, self._results, self._logs = (folder / name for name in ("uploads", "results", "logs"))
+        self._binaries = binaries_folder(folder)
         for place in (self._uploads, self._binaries, self._results, self._logs):
             place.mkdir(parents=True, exist_ok=True)
 
@@ -58,12 +68,14 @@ class Blobs:
 
     def keep_binary(self, upload: Upload) -> None:
         """Make a synced upload the content of its sha, durably. Does no harm twice."""
-        _move(upload.path, self._binaries / upload.sha.hexdigest())
+        move_durably(upload.path, self._binaries / upload.sha.hexdigest())
 
-    def read_binary(self, sha256: str) -> bytes:
-        """Raises `NoSuchBinary`."""
+    def read_binary(self, sha256: str, offset: int, limit_bytes: int) -> bytes:
+        """At most `limit_bytes` from `offset` on, none at the end; raises `NoSuchBinary`."""
         try:
-            return (self._binaries / _safe_sha(sha256)).read_bytes()
+            with (self._binaries / _safe_sha(sha256)).open("rb") as file:
+                file.seek(offset)
+                return file.read(limit_bytes)
         except FileNotFoundError:
             raise NoSuchBinary(f"no binary with the sha256 {sha256}") from None
 
@@ -78,7 +90,7 @@ class Blobs:
 
     def keep_result(self, job_id: str, draft: Path) -> None:
         """Make a draft the job's result, durably. Does no harm twice."""
-        _move(draft, self._results / f"{safe_job_id(job_id)}.json")
+        move_durably(draft, self._results / f"{safe_job_id(job_id)}.json")
 
     def read_result(self, job_id: str) -> bytes | None:
         """None if there is no such file."""
@@ -103,13 +115,13 @@ class Blobs:
         path = self._uploads / uuid.uuid4().hex
         path.write_bytes(content)
         if sync:
-            _sync(path)
+            sync_path(path)
         return path
 
 
 def safe_job_id(job_id: str) -> str:
     """`job_id`, fit to be a file's name; raises `NoSuchJob` for any other."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", job_id):
+    if not re.fullmatch(JOB_ID, job_id):
         raise NoSuchJob(f"No such job ID {job_id}")
     return job_id
 
@@ -127,17 +139,18 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _move(source: Path, target: Path) -> None:
+def move_durably(source: Path, target: Path) -> None:
     """Move a synced file, durably. A source that is gone was moved by an earlier try of the same write."""
     try:
         os.replace(source, target)
     except FileNotFoundError:
         if not target.exists():
             raise
-    _sync(target.parent)
+    sync_path(target.parent)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Have a file, or a folder's entries, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -60,7 +60,8 @@ SELECT 1 AS known FROM contexts WHERE id = $id AND list_contains($final, state);
 -- name: create_job
 INSERT INTO jobs VALUES (
     $job_id, $context_id, $context_name, $app_name, $binary_type, $upload_time, $sha256, $size_bytes,
-    $class_path, $state, $start_time, $end_time, $error_message, $error_class, $error_stack, $config, $is_async
+    $class_path, $state, $start_time, $end_time, $error_message, $error_class, $error_stack, $config, $is_async,
+    $callback_url
 );
 
 -- name: change_job
@@ -101,15 +102,17 @@ ORDER BY start_time, rowid;
 SELECT * FROM jobs WHERE context_id = $context_id AND state = $state ORDER BY start_time, rowid;
 
 -- name: old_jobs
-SELECT job_id FROM jobs WHERE list_contains($final, state) AND end_time < $before;
+SELECT job_id FROM jobs WHERE list_contains($final, state) AND end_time < $before
+    AND NOT EXISTS (SELECT 1 FROM callbacks WHERE callbacks.job_id = jobs.job_id AND callbacks.state = $pending);
 
--- name: delete_old_results
-DELETE FROM job_results WHERE job_id IN (
-    SELECT job_id FROM jobs WHERE list_contains($final, state) AND end_time < $before
-);
+-- name: delete_results
+DELETE FROM job_results WHERE job_id IN (SELECT unnest($job_ids::VARCHAR[]));
 
--- name: delete_old_jobs
-DELETE FROM jobs WHERE list_contains($final, state) AND end_time < $before;
+-- name: delete_callbacks
+DELETE FROM callbacks WHERE job_id IN (SELECT unnest($job_ids::VARCHAR[]));
+
+-- name: delete_jobs
+DELETE FROM jobs WHERE job_id IN (SELECT unnest($job_ids::VARCHAR[]));
 
 -- name: delete_old_contexts
 DELETE FROM contexts WHERE list_contains($final, state) AND end_time < $before
@@ -120,3 +123,34 @@ SELECT jobs.* EXCLUDE (config) FROM jobs
 WHERE list_contains($states, state)
   AND NOT EXISTS (SELECT 1 FROM contexts WHERE id = context_id AND NOT list_contains($final, contexts.state))
 ORDER BY jobs.start_time, jobs.rowid;
+
+-- name: add_callback
+INSERT INTO callbacks VALUES (
+    $job_id, $url, $state, $attempts, $last_attempt, $last_status, $last_error, $next_attempt
+);
+
+-- name: get_callback
+SELECT jobs.job_id, callback_url AS url, coalesce(callbacks.state, $waiting) AS state, coalesce(attempts, 0) AS attempts,
+    last_attempt, last_status, last_error, next_attempt
+FROM jobs LEFT JOIN callbacks ON callbacks.job_id = jobs.job_id
+WHERE jobs.job_id = $job_id;
+
+-- name: due_callbacks
+-- A receiver is the host and port of a URL. Those being sent come first in its share, so that they use it up.
+SELECT * FROM callbacks
+WHERE state = $state AND next_attempt <= $now
+QUALIFY NOT list_contains($sending::VARCHAR[], job_id) AND row_number() OVER (
+    PARTITION BY regexp_extract(lower(url), '^https?://([^/?#]*@)?([^/?#]*)', 2)
+    ORDER BY list_contains($sending::VARCHAR[], job_id) DESC, next_attempt, rowid
+) <= $per_receiver
+ORDER BY next_attempt, rowid LIMIT $limit;
+
+-- name: change_callback
+UPDATE callbacks SET
+    state = $state,
+    attempts = $attempts,
+    last_attempt = $last_attempt,
+    last_status = $last_status,
+    last_error = $last_error,
+    next_attempt = $next_attempt
+WHERE job_id = $job_id AND attempts = $known_attempts AND next_attempt IS NOT DISTINCT FROM $known_next_attempt::TIMESTAMP;

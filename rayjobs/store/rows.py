@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from rayjobs.errors import ErrorData
-from rayjobs.records import BinaryInfo, BinaryType, ContextInfo, JobInfo
+from rayjobs.records import BinaryInfo, BinaryType, Callback, CallbackState, ContextInfo, JobInfo
 from rayjobs.states import ContextState, JobState
 
 Value = str | int | bool | datetime | list[str] | None
@@ -76,6 +76,7 @@ def row_of_job(info: JobInfo) -> Row:
         "class_path": info.class_path,
         "start_time": zoneless(info.start_time),
         "is_async": info.is_async,
+        "callback_url": info.callback_url,
         **row_of_binary(info.binary),
         **row_of_change(info),
     }
@@ -102,6 +103,33 @@ def job_of(row: Row) -> JobInfo:
         end_time=utc(row["end_time"]),
         error=_error_of(row),
         is_async=row["is_async"],
+        callback_url=row["callback_url"],
+    )
+
+
+def row_of_callback(callback: Callback) -> Row:
+    """What a change of a callback writes, and its job's id."""
+    return {
+        "job_id": callback.job_id,
+        "state": callback.state.value,
+        "attempts": callback.attempts,
+        "last_attempt": zoneless(callback.last_attempt),
+        "last_status": callback.last_status,
+        "last_error": callback.last_error and _encodable(callback.last_error),
+        "next_attempt": zoneless(callback.next_attempt),
+    }
+
+
+def callback_of(row: Row) -> Callback:
+    return Callback(
+        job_id=row["job_id"],
+        url=row["url"],
+        state=CallbackState(row["state"]),
+        attempts=row["attempts"],
+        last_attempt=utc(row["last_attempt"]),
+        last_status=row["last_status"],
+        last_error=row["last_error"],
+        next_attempt=utc(row["next_attempt"]),
     )
 
 

@@ -47,9 +47,24 @@ CREATE TABLE IF NOT EXISTS jobs (
     is_async BOOLEAN NOT NULL
 );
 
+-- Newer than the table: files are opened that were made without it.
+ALTER TABLE jobs ADD COLUMN IF NOT EXISTS callback_url VARCHAR;
+
 -- Insert-only, apart from `jobs`: an update there rewrites its columns at the next checkpoint.
 -- A FINISHED job without a row here has its result in a file.
 CREATE TABLE IF NOT EXISTS job_results (
     job_id VARCHAR PRIMARY KEY,
     result VARCHAR NOT NULL
+);
+
+-- Of ended jobs that have a callback_url: a row comes with the job's final state.
+CREATE TABLE IF NOT EXISTS callbacks (
+    job_id VARCHAR PRIMARY KEY,
+    url VARCHAR NOT NULL,
+    state VARCHAR NOT NULL,
+    attempts INTEGER NOT NULL,
+    last_attempt TIMESTAMP,
+    last_status INTEGER,
+    last_error VARCHAR,
+    next_attempt TIMESTAMP
 );

@@ -24,15 +24,27 @@ from rayjobs.errors import (
     ContextStopping,
     ErrorData,
     JobExists,
+    JobNotOver,
     NoSuchBinary,
+    NoSuchCallback,
     NoSuchJob,
     RayJobsError,
     StorageFailure,
 )
-from rayjobs.records import BinaryInfo, BinaryType, ContextInfo, JobInfo, JobReply, utc_now
+from rayjobs.records import (
+    BinaryInfo,
+    BinaryType,
+    Callback,
+    CallbackState,
+    ContextInfo,
+    JobInfo,
+    JobReply,
+    utc_now,
+)
 from rayjobs.states import CONTEXT_FINAL, JOB_FINAL, ContextState, JobEvent, JobState, job_states_leading
 from rayjobs.store import rows, sql
 from rayjobs.store.blobs import Blobs, Upload, safe_job_id
+from rayjobs.store.data_files import DataFile, DataFiles
 from rayjobs.store.group import GroupCommit, Operation, Outcome
 from rayjobs.store.uploads import Uploads
 
@@ -51,6 +63,7 @@ class Store:
         try:
             self._blobs = Blobs(Path(data_dir))
             self._uploads = Uploads(self._blobs, self._file_threads)
+            self._data_files = DataFiles(Path(data_dir) / "data")
             self._writer = _connect(Path(data_dir) / "rayjobs.duckdb")
             self._reader = self._writer.cursor()
             # Only now is the folder ours alone.
@@ -70,29 +83,46 @@ class Store:
             await _in(self._reader_thread, self._reader.close)
             await asyncio.to_thread(self._writer.close)
 
-    # Binaries
+    # Uploads
 
     async def begin_upload(self) -> str:
         """The id of a new, empty upload."""
-        with _storage_failure("can't save binary"):
+        with _storage_failure("can't save an upload"):
             return await self._uploads.begin()
 
-    async def append_upload(self, upload_id: str, chunk: bytes) -> None:
-        """Add to an upload; chunks land in the order of the calls. A failure ends the upload."""
-        with _storage_failure("can't save binary"):
-            await self._uploads.append(upload_id, chunk)
+    async def append_upload(self, upload_id: str, offset: int, chunk: bytes) -> None:
+        """Add the chunk that begins at `offset`: once, however often it comes. Raises `StorageFailure` for a gap.
+
+        Chunks land in the order of the calls. A failure of the disk ends the upload.
+        """
+        with _storage_failure("can't save an upload"):
+            await self._uploads.append(upload_id, offset, chunk)
 
     async def finish_upload(self, upload_id: str, app_name: str, binary_type: BinaryType) -> BinaryInfo:
         """Make the upload the app's latest version; raises `BadBinary`. The upload is over either way."""
+
+        async def keep(upload: Upload) -> BinaryInfo:
+            await _in(self._file_threads, check_content, upload.path, binary_type)
+            return await self._group.run(lambda: self._add_binary(upload, app_name, binary_type))
+
         with _storage_failure(f"can't save binary: {app_name}"):
-            async with self._uploads.taken(upload_id) as upload:
-                await _in(self._file_threads, check_content, upload.path, binary_type)
-                return await self._group.run(lambda: self._add_binary(upload, app_name, binary_type))
+            return await self._uploads.finish(upload_id, keep)
+
+    async def finish_data_upload(self, upload_id: str, prefix: str) -> str:
+        """Make the upload a data file: its path. Raises `BadDataFileName`. The upload is over either way."""
+
+        async def keep(upload: Upload) -> str:
+            return await _in(self._file_threads, self._data_files.keep, upload, prefix, utc_now())
+
+        with _storage_failure(f"can't save data file: {prefix}"):
+            return await self._uploads.finish(upload_id, keep)
 
     async def abort_upload(self, upload_id: str) -> None:
         """Remove an upload; nothing happens if it is not there."""
         with _storage_failure("can't remove an upload"):
             await self._uploads.abort(upload_id)
+
+    # Binaries
 
     async def list_binaries(self) -> list[BinaryInfo]:
         """The latest version of each app, by name."""
@@ -105,10 +135,10 @@ class Store:
             raise NoSuchBinary(f"appName {app_name} not found")
         return rows.binary_of(found[0])
 
-    async def read_binary(self, sha256: str) -> bytes:
-        """A binary's content; raises `NoSuchBinary`."""
+    async def read_binary(self, sha256: str, offset: int, limit_bytes: int) -> bytes:
+        """At most `limit_bytes` of a content from `offset` on, none at its end; raises `NoSuchBinary`."""
         with _storage_failure("can't read binary"):
-            return await _in(self._file_threads, self._blobs.read_binary, sha256)
+            return await _in(self._file_threads, self._blobs.read_binary, sha256, offset, limit_bytes)
 
     async def delete_binary(self, app_name: str) -> None:
         """Delete all versions; raises `BinaryInUse`, `NoSuchBinary`. Ended jobs still tell what they ran."""
@@ -116,6 +146,35 @@ class Store:
         # A write of its own: files go once no row can come back. What fails here is done at the next start.
         with contextlib.suppress(StorageFailure):
             await self._group.run(self._remove_unused_contents)
+
+    # Data files: each is named by its path on this node, or by the last part of it.
+
+    async def list_data_files(self) -> list[str]:
+        """Their absolute paths."""
+        with _storage_failure("can't list the data files"):
+            return await _in(self._file_threads, self._data_files.paths)
+
+    async def find_data_file(self, name: str) -> DataFile:
+        """Raises `NoSuchDataFile`."""
+        with _storage_failure(f"can't find data file {name}"):
+            return await _in(self._file_threads, self._data_files.find, name)
+
+    async def read_data_file(self, name: str, offset: int, limit_bytes: int) -> bytes:
+        """At most `limit_bytes` of it from `offset` on, none at its end; raises `NoSuchDataFile`."""
+        with _storage_failure(f"can't read data file {name}"):
+            return await _in(self._file_threads, self._data_files.read, name, offset, limit_bytes)
+
+    async def delete_data_file(self, name: str) -> None:
+        """Raises `NoSuchDataFile`."""
+        with _storage_failure(f"can't delete data file {name}"):
+            await _in(self._file_threads, self._data_files.remove, name)
+
+    async def reset_data_files(self, wait: bool) -> None:
+        """Delete all of them; `wait` for that, or let it go on in the background."""
+        deletion = asyncio.get_running_loop().run_in_executor(self._file_threads, self._data_files.remove_all)
+        if wait:
+            with _storage_failure("can't delete the data files"):
+                await deletion
 
     # Contexts
 
@@ -232,6 +291,30 @@ class Store:
         with _storage_failure(f"can't read the log of job {job_id}"):
             return await _in(self._file_threads, self._blobs.read_log, job_id)
 
+    # Callbacks
+
+    async def get_callback(self, job_id: str) -> Callback:
+        """WAITING until the job is over; raises `NoSuchJob`, `NoSuchCallback`."""
+        found = await self._read("get_callback", job_id=job_id, waiting=CallbackState.WAITING.value)
+        return _callback_of(job_id, found)
+
+    async def due_callbacks(self, now: datetime, sending: list[str], limit: int, per_receiver: int) -> list[Callback]:
+        """At most `limit` callbacks whose next attempt is due, oldest first, without those of the jobs in `sending`.
+
+        Of each receiver at most `per_receiver`, less those in `sending`: a slow one takes no more than its share.
+        """
+        values = {"state": CallbackState.PENDING.value, "now": rows.zoneless(now), "sending": sending}
+        found = await self._read("due_callbacks", **values, limit=limit, per_receiver=per_receiver)
+        return [rows.callback_of(row) for row in found]
+
+    async def record_attempt(self, before: Callback, after: Callback) -> None:
+        """Write what an attempt came to; nothing if the callback is no longer as `before`. Bears repetition."""
+        await self._group.run(lambda: self._change_callback(before, after))
+
+    async def resend_callback(self, job_id: str) -> Callback:
+        """The callback, due now, whatever became of it; raises `NoSuchJob`, `NoSuchCallback`, `JobNotOver`."""
+        return await self._group.run(lambda: self._resend_callback(job_id))
+
     # Operations run in the writer's thread, inside a batch's transaction. One that refuses with an error of
     # ours does so before its first change, for the batch goes on; each may run again if its batch rolls back.
 
@@ -282,10 +365,12 @@ class Store:
 
     def _delete_older(self, before: datetime) -> list[str]:
         values = {"final": _values(JOB_FINAL), "before": rows.zoneless(before)}
-        old = [row["job_id"] for row in self._execute("old_jobs", **values)]
+        found = self._execute("old_jobs", **values, pending=CallbackState.PENDING.value)
+        old = [row["job_id"] for row in found]
         if old:
-            self._execute("delete_old_results", **values)
-            self._execute("delete_old_jobs", **values)
+            self._execute("delete_results", job_ids=old)
+            self._execute("delete_callbacks", job_ids=old)
+            self._execute("delete_jobs", job_ids=old)
         self._execute("delete_old_contexts", final=_values(CONTEXT_FINAL), before=values["before"])
         return old
 
@@ -310,9 +395,12 @@ class Store:
         self._execute("create_job", **rows.row_of_job(info), config=json.dumps(config))
 
     def _change_job(self, info: JobInfo, leaving: frozenset[JobState]) -> bool:
-        if self._changed("change_job", **rows.row_of_change(info), leaving=_values(leaving)):
-            return True
-        return bool(self._execute("is_job_so", **rows.row_of_state(info)))
+        if not self._changed("change_job", **rows.row_of_change(info), leaving=_values(leaving)):
+            return bool(self._execute("is_job_so", **rows.row_of_state(info)))
+        if info.callback_url and info.state.is_final:
+            due = Callback(info.job_id, info.callback_url, CallbackState.PENDING, next_attempt=info.end_time)
+            self._execute("add_callback", **rows.row_of_callback(due), url=due.url)
+        return True
 
     def _finish_job(self, info: JobInfo, result: str | Path) -> bool:
         """`result` as text, or as the draft of a file."""
@@ -325,6 +413,19 @@ class Store:
         else:
             result.unlink(missing_ok=True)
         return won
+
+    def _change_callback(self, before: Callback, after: Callback) -> None:
+        known = {"known_attempts": before.attempts, "known_next_attempt": rows.zoneless(before.next_attempt)}
+        self._execute("change_callback", **rows.row_of_callback(after), **known)
+
+    def _resend_callback(self, job_id: str) -> Callback:
+        found = self._execute("get_callback", job_id=job_id, waiting=CallbackState.WAITING.value)
+        callback = _callback_of(job_id, found)
+        if callback.state is CallbackState.WAITING:
+            raise JobNotOver(f"job {job_id} is not over: its callback is sent when it is")
+        again = callback.again(utc_now())
+        self._change_callback(callback, again)
+        return again
 
     # The database
 
@@ -382,6 +483,14 @@ def _fetch(connection: duckdb.DuckDBPyConnection, query: str, values: rows.Row) 
     found = connection.execute(sql.QUERIES[query], values)
     names = [column[0] for column in found.description]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def _callback_of(job_id: str, found: list[rows.Row]) -> Callback:
+    if not found:
+        raise NoSuchJob(f"No such job ID {job_id}")
+    if found[0]["url"] is None:
+        raise NoSuchCallback(f"job {job_id} was started without a callbackUrl")
+    return rows.callback_of(found[0])
 
 
 def _outcome(operation: Operation[T]) -> Outcome[T]:

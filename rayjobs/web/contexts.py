@@ -10,7 +10,7 @@ from rayjobs import context_settings
 from rayjobs.errors import BadContextName, BadParameter, NotFound
 from rayjobs.service import JobService
 from rayjobs.settings import Settings
-from rayjobs.web import params, render
+from rayjobs.web import method_override, params, render
 from rayjobs.web.paths import segment
 
 
@@ -49,7 +49,8 @@ class ContextRoutes:
         if not name[0].isalpha():
             raise BadContextName("context name must start with letters")
         config = await params.config_of(body)
-        settings = context_settings.plain_names(dict(request.query_params)) | context_settings.posted(config)
+        query = {key: value for key, value in request.query_params.items() if key != method_override.PARAMETER}
+        settings = context_settings.plain_names(query) | context_settings.posted(config)
         await self._service.create_context(name, settings)
         return render.Json(render.success("Context initialized"))
 

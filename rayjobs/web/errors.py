@@ -43,6 +43,7 @@ ANSWERS: dict[type[RayJobsError], Answer] = {
     errors.UnsupportedBinaryType: Answer(415),
     errors.TooLarge: Answer(413),
     errors.ForeignOrigin: Answer(403),
+    errors.UnknownMethod: Answer(501),
     errors.JobLoadingFailed: Answer(400, "JOB LOADING FAILED", as_exception=True),
     errors.ValidationFailed: Answer(400, "VALIDATION FAILED", as_exception=True),
     errors.NotFound: Answer(404),
@@ -92,7 +93,7 @@ async def _client_gone(request: Request, error: Exception) -> Response:
     return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
-async def _internal(request: Request, error: Exception) -> Response:
+async def internal_error(request: Request, error: Exception) -> Response:
     """The server logs the traceback, since Starlette raises the error again after this; clients get none."""
     kind = type(error).__name__
     log.error("%s %r failed with %s: %s", request.method, request.scope["path"], kind, error)
@@ -112,5 +113,4 @@ HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
     405: _method_not_allowed,
     RayJobsError: _ours,
     ClientDisconnect: _client_gone,
-    Exception: _internal,
 }

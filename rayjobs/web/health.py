@@ -22,7 +22,7 @@ class HealthRoutes:
         ]
 
     async def about(self, request: Request) -> Response:
-        paths = ["/binaries", "/contexts", "/jobs", "/healthz"]
+        paths = ["/binaries", "/contexts", "/jobs", "/data", "/healthz", "/openapi.json", "/docs"]
         return render.Json({"service": "rayjobs", "version": __version__, "routes": paths})
 
     async def health(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,14 +13,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rayjobs.errors import BadConfig, BadParameter, JobLoadingFailed
-from rayjobs.records import JobInfo, JobReply
+from rayjobs.records import JOB_ID, JobInfo, JobReply
+from rayjobs.repetition import job_id_of
 from rayjobs.service import JobService, Submission
 from rayjobs.settings import Settings
 from rayjobs.states import JobState
 from rayjobs.web import params, render
+from rayjobs.web.callbacks import callback_url
 from rayjobs.web.paths import segment
 
-_DEFAULT_LIMIT = 50
+DEFAULT_LIMIT = 50
+MAX_KEY_LENGTH = 255
 
 
 class JobRoutes:
@@ -43,7 +47,7 @@ class JobRoutes:
         if status and status not in JobState.__members__:
             return render.Json([])
         state = JobState(status) if status else None
-        jobs = await self._service.list_jobs(_DEFAULT_LIMIT if limit is None else limit, state)
+        jobs = await self._service.list_jobs(DEFAULT_LIMIT if limit is None else limit, state)
         return render.Json([render.job_report(job) for job in jobs])
 
     async def start(self, request: Request) -> Response:
@@ -51,17 +55,19 @@ class JobRoutes:
         is_sync = params.boolean(request, "sync")
         timeout_s = params.integer(request, "timeout", minimum=1 if is_sync else 0)
         config = await params.config_of(await params.body_text(request, self._settings.max_body_bytes))
-        if params.text(request, "callbackUrl"):
-            raise BadParameter("The query parameter 'callbackUrl' is not supported yet")
+        url = callback_url(request)
         app_name, class_path = _code(request, config)
         wait_s = self._settings.sync_timeout_s if timeout_s is None else float(timeout_s)
+        given_id = _given_id(request)
         submission = Submission(
-            job_id=str(uuid4()),
+            job_id=given_id or str(uuid4()),
             app_name=app_name,
             class_path=class_path,
             context=params.text(request, "context"),
             config=config,
             wait_s=wait_s if is_sync else 0.0,
+            callback_url=url,
+            may_be_repeated=given_id is not None,
         )
         reply = await self._service.start_job(submission)
         return _sync_answer(reply) if is_sync else _async_answer(reply.job)
@@ -102,6 +108,18 @@ def _code(request: Request, config: dict[str, Any]) -> tuple[str, str]:
     if len(binaries) > 1:
         raise JobLoadingFailed(f"Python should have exactly one package file! Found: {len(binaries)}")
     return binaries[0], str(main_class)
+
+
+def _given_id(request: Request) -> str | None:
+    """The id that the caller chose: as `jobId`, or by an `Idempotency-Key`; raises `BadParameter`."""
+    job_id, key = params.text(request, "jobId"), request.headers.get("idempotency-key")
+    if job_id and key:
+        raise BadParameter("jobId and Idempotency-Key are two ways to say the same: give one of them")
+    if job_id and not re.fullmatch(JOB_ID, job_id):
+        raise BadParameter(f"The query parameter 'jobId' was malformed: '{job_id}' does not match {JOB_ID}")
+    if key is not None and not 0 < len(key) <= MAX_KEY_LENGTH:
+        raise BadParameter(f"an Idempotency-Key has 1 to {MAX_KEY_LENGTH} characters")
+    return job_id_of(key) if key else job_id
 
 
 def _names(given: object) -> Sequence[str]:

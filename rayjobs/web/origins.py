@@ -14,15 +14,16 @@ from rayjobs.web.errors import response_for
 
 
 class OwnOrigin:
-    """ASGI middleware. Refuses requests whose `Origin` is another site's, and, if `hosts` is given, those for a
-    `Host` that is not among them: a name that its owner made point at this machine.
+    """ASGI middleware. Refuses requests whose `Origin` is another site's and not among `origins`, and, if `hosts` is
+    given, those for a `Host` that is not among them: a name that its owner made point at this machine.
 
     A browser sends a simple POST from any page to any address it can reach, a loopback address included.
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None):
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, origins: frozenset[str]):
         self._app = app
         self._hosts = hosts
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = scope["type"] == "http" and self._problem(Headers(scope=scope))
@@ -35,7 +36,7 @@ class OwnOrigin:
         host, origin = headers.get("host", ""), headers.get("origin")
         if self._hosts is not None and host and _name(f"//{host}") not in self._hosts:
             return f"this service is not known as {host}: add the name to http.allowed-hosts"
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin not in self._origins and not _is_of(origin, host):
             return f"requests from web pages of {origin} are refused"
         return None
 
@@ -53,6 +54,13 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_of(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 def _name(url: str) -> str | None:

@@ -46,13 +46,16 @@ def integer(request: Request, name: str, minimum: int) -> int | None:
 
 
 async def body_text(request: Request, limit_bytes: int) -> str:
-    """The body in the charset its content type names, else UTF-8; raises `TooLarge`, `BadConfig`."""
+    """The body in the charset its content type names, else UTF-8, less a byte order mark.
+
+    Raises `TooLarge`, `BadConfig`.
+    """
     body = await _body(request, limit_bytes)
     content_type = Message()
     content_type["content-type"] = request.headers.get("content-type", "")
     charset = content_type.get_content_charset("utf-8")
     try:
-        return body.decode(charset)
+        return body.decode(charset).removeprefix("\ufeff")
     except (LookupError, ValueError) as error:
         raise BadConfig(f"Cannot parse config: the body is not {charset} text: {error}") from None
 
@@ -66,12 +69,17 @@ async def config_of(body: str) -> dict[str, Any]:
 
 
 async def _body(request: Request, limit_bytes: int) -> bytes:
+    """A body that says itself that it is too long is not waited for."""
+    too_large = TooLarge(f"the body is longer than http.max-body-bytes ({limit_bytes})")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit_bytes:
+        raise too_large
     body = bytearray()
     async with aclosing(request.stream()) as chunks:
         async for chunk in chunks:
             body += chunk
             if len(body) > limit_bytes:
-                raise TooLarge(f"the body is longer than http.max-body-bytes ({limit_bytes})")
+                raise too_large
     return bytes(body)
 
 

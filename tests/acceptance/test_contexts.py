@@ -85,11 +85,26 @@ def test_an_ad_hoc_context_lives_for_one_job_whatever_its_outcome(api, job):
 )
 def test_a_context_factory_decides_what_jobs_get(api, factory, kind):
     api.upload_jobs("kinds", "hello")
-    assert api.http.post(f"/contexts/kind-{kind}?context-factory={factory}&num-cpu-cores=1").status_code == 200
+    """All but Hive's on the shared application, which is there in a moment."""
+    parameters = {"context-factory": factory, "context-per-jvm": str(kind == "HiveContext").lower()}
+    assert api.http.post(f"/contexts/kind-{kind}", params=parameters).status_code == 200
     try:
         assert api.run("kinds", "hello.KindOfContext", f"kind-{kind}") == [kind, 42]
     finally:
         assert api.http.delete(f"/contexts/kind-{kind}").status_code == 200
+
+
+def test_a_job_in_a_custom_context_builds_its_own(api):
+    api.upload_jobs("custom", "named")
+    parameters = {"context-factory": "spark.jobserver.python.PythonContextFactory", "context-per-jvm": "false"}
+    assert api.http.post("/contexts/custom", params=parameters).status_code == 200
+    try:
+        for _ in range(2):
+            assert api.run("custom", "named.Custom", "custom") == ["hello from a context of its own", 6]
+        lacking = api.start("custom", "named.NoContext", "custom", sync="true").json()
+        assert lacking["status"] == "ERROR" and "build_context of NoContext" in lacking["result"]["message"]
+    finally:
+        assert api.http.delete("/contexts/custom").status_code == 200
 
 
 def test_a_context_whose_spark_a_job_stops_is_killed_and_its_name_is_free(api):

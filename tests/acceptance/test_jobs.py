@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
 import pytest
 
 from tests.service import Api, zip_of
@@ -177,3 +180,48 @@ def test_a_binary_in_use_cannot_be_deleted(api, context):
     assert refused.status_code == 403 and job_id in refused.json()["result"]
     api.http.delete(f"/jobs/{job_id}")
     assert api.http.delete("/binaries/used").status_code == 200
+
+
+@pytest.mark.parametrize("how", ["jobId", "Idempotency-Key"])
+def test_a_job_asked_for_twice_under_one_id_runs_once(api, context, how, tmp_path):
+    api.upload_jobs("twice", "hello")
+    name = f"asked-by-{how}"
+    params, headers = ({"jobId": name}, {}) if how == "jobId" else ({}, {"Idempotency-Key": name})
+    query = {"appName": "twice", "classPath": "hello.Once", "context": context, "sync": "true", "timeout": 60} | params
+
+    def ask(config: str = f'folder = "{tmp_path}", seconds = 2') -> httpx.Response:
+        return api.http.post("/jobs", params=query, headers=headers, content=config)
+
+    with ThreadPoolExecutor(2) as clients:
+        replies = [reply.json() for reply in clients.map(lambda _: ask(), range(2))]
+    replies.append(ask().json())
+    assert [reply["result"] for reply in replies] == ["once"] * 3, replies
+    assert len({reply["jobId"] for reply in replies}) == 1
+    assert how == "Idempotency-Key" or replies[0]["jobId"] == name
+    other = ask("seconds = 3")
+    assert (other.status_code, other.json()["code"]) == (409, "job-exists")
+
+
+def test_an_ad_hoc_job_asked_for_twice_at_once_runs_once(api, tmp_path):
+    api.upload_jobs("twice", "hello")
+    query = {"appName": "twice", "classPath": "hello.Once", "sync": "true", "timeout": 60, "jobId": "adhoc-twice"}
+    config = f'folder = "{tmp_path}", seconds = 2'
+    with ThreadPoolExecutor(2) as clients:
+        replies = list(clients.map(lambda _: api.http.post("/jobs", params=query, content=config).json(), range(2)))
+    assert [reply.get("result") for reply in replies] == ["once"] * 2, replies
+
+
+def test_a_refusal_is_told_again_to_whoever_asks_again(api, context):
+    api.upload_jobs("twice", "hello")
+    query = {"appName": "twice", "classPath": "hello.Greet", "context": context, "jobId": "refused-twice"}
+    for _ in range(2):
+        refused = api.http.post("/jobs", params=query)
+        assert (refused.status_code, refused.json()["code"]) == (400, "validation-failed")
+        assert refused.json()["result"]["message"] == "no name; no greeting"
+
+
+def test_a_sync_job_whose_client_goes_away_still_ends_and_can_be_read(api, context):
+    query = {"appName": "hello", "classPath": "hello.Sleep", "context": context, "sync": "true", "jobId": "left-alone"}
+    with pytest.raises(httpx.ReadTimeout):
+        api.http.post("/jobs", params=query, content="seconds = 3", timeout=1.0)
+    assert api.ended("left-alone")["result"] == "slept"

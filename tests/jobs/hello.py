@@ -116,7 +116,8 @@ class Once(_Plain):
 
     def run_job(self, context, runtime, data):
         print("sleeping")
-        time.sleep(60)
+        time.sleep(float(data.get("seconds", 60)))
+        return "once"
 
 
 class Counts(_Plain):

@@ -33,7 +33,7 @@ def test_a_job_that_lacks_a_method_is_told_which(method: str) -> None:
     [
         (SparkJob.validate, ["self", "context", "runtime", "config"]),
         (SparkJob.run_job, ["self", "context", "runtime", "data"]),
-        (JobEnvironment.__init__, ["self", "job_id", "named_objects", "context_config"]),
+        (JobEnvironment.__init__, ["self", "job_id", "named_objects", "context_config", "find_data_file"]),
         (ValidationProblem.__init__, ["self", "problem"]),
         (build_problems, ["problems"]),
     ],
@@ -49,6 +49,16 @@ def test_an_environment_tells_a_job_where_it_runs() -> None:
         None,
         {"num-cpu-cores": 2},
     )
+
+
+def test_an_environment_finds_data_files_by_what_its_context_gave_it() -> None:
+    environment = JobEnvironment("j1", None, {}, lambda name: f"/here/{name}")
+    assert environment.data_file("words.dat") == "/here/words.dat"
+
+
+def test_an_environment_that_no_context_made_has_no_data_files() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no data file words\.dat"):
+        JobEnvironment("j1", None, {}).data_file("words.dat")
 
 
 def test_each_text_becomes_a_problem_of_its_own() -> None:

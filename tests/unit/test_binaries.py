@@ -7,6 +7,8 @@ import re
 import stat
 import subprocess
 import sys
+import threading
+import tracemalloc
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -38,6 +40,13 @@ GOOD = an_archive(("pkg/__init__.py", ""), ("pkg/words.py", MODULE), ("pkg/data/
 
 def a_binary(binary_type: BinaryType, app_name: str = "my-app") -> BinaryInfo:
     return BinaryInfo(app_name, binary_type, utc_now(), "0123456789abcdef" * 4, 1)
+
+
+def package_of(content: bytes, binary: BinaryInfo, folder: Path) -> Path:
+    """The binary's package, made of a file beside `folder`."""
+    source = folder.with_name(f"{folder.name}-content-{threading.get_ident()}")
+    source.write_bytes(content)
+    return materialise(source, binary, folder)
 
 
 def refusal(tmp_path: Path, content: bytes, binary_type: BinaryType) -> str:
@@ -206,15 +215,15 @@ def a_link() -> tuple[zipfile.ZipInfo, str]:
 @pytest.mark.parametrize("binary_type", ARCHIVES)
 def test_the_package_of_an_archive_is_the_archive(tmp_path, binary_type):
     binary = a_binary(binary_type)
-    package = materialise(GOOD, binary, tmp_path / "not" / "there")
-    assert package == tmp_path / "not" / "there" / binary.file_name
+    package = package_of(GOOD, binary, tmp_path / "not-there")
+    assert package == tmp_path / "not-there" / binary.file_name
     assert package.read_bytes() == GOOD
 
 
 @pytest.mark.parametrize(("app_name", "module"), [("my-app", "my_app"), ("7.5", "_7_5"), ("words", "words")])
 def test_the_package_of_a_lone_file_holds_the_module_of_the_apps_name(tmp_path, app_name, module):
     source = "# coding: latin-1\nword = 'ü'\n".encode("latin-1")
-    package = materialise(source, a_binary(BinaryType.PYTHON, app_name), tmp_path)
+    package = package_of(source, a_binary(BinaryType.PYTHON, app_name), tmp_path)
     for path in (package, unpack(package)):  # as Spark's executors have it, and as the runner has it
         assert imported(path, f"import {module}; print(ascii({module}.word))") == "'\\xfc'"
 
@@ -223,10 +232,38 @@ def test_a_package_is_the_same_every_time(tmp_path):
     wheel = an_archive(("a-1.data/purelib/a.py", MODULE), ("b.py", ""))
     for binary_type, content in ((BinaryType.PYTHON, MODULE.encode()), (BinaryType.WHEEL, wheel)):
         binary = a_binary(binary_type)
-        first = materialise(content, binary, tmp_path).read_bytes()
+        first = package_of(content, binary, tmp_path).read_bytes()
         with zipfile.ZipFile(tmp_path / binary.file_name) as archive:
             assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-        assert materialise(content, binary, tmp_path).read_bytes() == first
+        assert package_of(content, binary, tmp_path).read_bytes() == first
+
+
+def test_the_package_of_an_archive_takes_no_room_of_its_own(tmp_path):
+    (tmp_path / "content").write_bytes(GOOD)
+    package = materialise(tmp_path / "content", a_binary(BinaryType.ZIP), tmp_path / "packages")
+    assert package.samefile(tmp_path / "content")
+    (tmp_path / "content").unlink()
+    assert package.read_bytes() == GOOD
+
+
+@pytest.mark.parametrize(
+    ("binary_type", "content"),
+    [
+        (BinaryType.PYTHON, b"#" * 2**24),
+        (BinaryType.WHEEL, an_archive(("a.data/purelib/a.py", "#" * 2**24))),
+        (BinaryType.WHEEL, an_archive(("a.py", "#" * 2**24), compression=zipfile.ZIP_STORED)),
+        (BinaryType.ZIP, an_archive(("a.py", "#" * 2**24), compression=zipfile.ZIP_STORED)),
+    ],
+)
+def test_a_large_package_is_never_whole_in_memory(tmp_path, binary_type, content):
+    (tmp_path / "content").write_bytes(content)
+    tracemalloc.start()
+    try:
+        unpack(materialise(tmp_path / "content", a_binary(binary_type), tmp_path / "packages"))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 2**21
 
 
 def test_a_wheels_purelib_and_platlib_are_importable_like_installed(tmp_path):
@@ -240,7 +277,7 @@ def test_a_wheels_purelib_and_platlib_are_importable_like_installed(tmp_path):
         ("a-1.0.dist-info/METADATA", "Name: a"),
         ("pure.data/purelib.py", ""),
     )
-    package = materialise(wheel, a_binary(BinaryType.WHEEL), tmp_path)
+    package = package_of(wheel, a_binary(BinaryType.WHEEL), tmp_path)
     for path in (package, unpack(package)):
         words = "print(*(__import__(m).word for m in ('top', 'pure', 'plat', 'both')))"
         assert imported(path, words) == "top pure plat both"
@@ -250,13 +287,13 @@ def test_a_wheels_purelib_and_platlib_are_importable_like_installed(tmp_path):
 
 def test_an_eggs_modules_and_metadata_are_found(tmp_path):
     egg = an_archive(("EGG-INFO/PKG-INFO", "Metadata-Version: 1.0\nName: eggy\nVersion: 1.2\n"), ("eggy.py", ""))
-    folder = unpack(materialise(egg, a_binary(BinaryType.EGG), tmp_path))
+    folder = unpack(package_of(egg, a_binary(BinaryType.EGG), tmp_path))
     assert imported(folder, "import eggy; print(eggy.__file__)") == str(folder / "eggy.py")
 
 
 def test_a_wheels_version_can_be_asked_for(tmp_path):
     wheel = an_archive(("a-1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: a\nVersion: 1.2\n"), ("a.py", ""))
-    folder = unpack(materialise(wheel, a_binary(BinaryType.WHEEL), tmp_path))
+    folder = unpack(package_of(wheel, a_binary(BinaryType.WHEEL), tmp_path))
     assert imported(folder, "from importlib.metadata import version; print(version('a'))") == "1.2"
 
 
@@ -264,7 +301,7 @@ def test_a_wheels_version_can_be_asked_for(tmp_path):
 
 
 def test_a_package_is_unpacked_beside_itself_once(tmp_path):
-    package = materialise(GOOD, a_binary(BinaryType.ZIP), tmp_path)
+    package = package_of(GOOD, a_binary(BinaryType.ZIP), tmp_path)
     folder = unpack(package)
     assert (folder / "pkg/data/ü.txt").read_text() == "data"
     assert imported(folder, "import pkg.words; print(pkg.words.word)") == "hello"
@@ -275,7 +312,7 @@ def test_a_package_is_unpacked_beside_itself_once(tmp_path):
 def test_two_versions_have_folders_of_their_own(tmp_path):
     binary = a_binary(BinaryType.PYTHON)
     folders = [
-        unpack(materialise(f"word = {n}".encode(), replace(binary, sha256=str(n) * 64), tmp_path)) for n in (1, 2)
+        unpack(package_of(f"word = {n}".encode(), replace(binary, sha256=str(n) * 64), tmp_path)) for n in (1, 2)
     ]
     assert [imported(folder, "import my_app; print(my_app.word)") for folder in folders] == ["1", "2"]
 
@@ -302,7 +339,7 @@ def test_runners_that_take_on_a_binary_at_once_all_see_all_of_it(tmp_path):
     content = an_archive(*entries)
 
     def adopt() -> int:
-        folder = unpack(materialise(content, binary, tmp_path))
+        folder = unpack(package_of(content, binary, tmp_path))
         return sum(path.read_text() == MODULE for path in (folder / "pkg").iterdir())
 
     assert at_once(*[adopt] * RUNNERS) == [len(entries)] * RUNNERS
@@ -314,5 +351,5 @@ def test_a_package_that_cannot_be_written_leaves_nothing(tmp_path):
     binary = a_binary(BinaryType.ZIP)
     (tmp_path / binary.file_name).mkdir()
     with pytest.raises(IsADirectoryError):
-        materialise(GOOD, binary, tmp_path)
+        package_of(GOOD, binary, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [binary.file_name]

@@ -35,6 +35,14 @@ def test_every_setting_is_listed(capsys, monkeypatch, tmp_path):
     assert all(f"{info.key} = " in listed and info.env in listed for info in settings.setting_infos())
 
 
+def test_a_secret_is_listed_as_stars(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("RAYJOBS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("RAYJOBS_CALLBACKS_SECRET", "whsec_" + "aB3+" * 8)
+    main(["settings"])
+    listed = capsys.readouterr().out
+    assert "callbacks.secret = ***\n" in listed and "aB3+" not in listed
+
+
 @pytest.mark.parametrize("command", ["serve", "stop", "settings", "env"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as end:

@@ -14,7 +14,8 @@ from rayjobs.settings import SettingInfo, Settings, load, setting_infos
 
 INFOS = {info.attribute: info for info in setting_infos()}
 NUMBERS = [info for info in INFOS.values() if type(info.default) in (int, float)]
-TEXTS = [info for info in INFOS.values() if isinstance(info.default, str)]
+WITH_A_FORM = {"http.allowed-origins", "callbacks.secret"}
+TEXTS = [info for info in INFOS.values() if isinstance(info.default, str) and info.key not in WITH_A_FORM]
 OBJECTS = [info for info in INFOS.values() if isinstance(info.default, dict)]
 
 
@@ -314,6 +315,46 @@ def test_no_number_is_below_0(info: SettingInfo) -> None:
 def test_a_context_has_a_job_slot() -> None:
     with pytest.raises(BadConfig, match=r"^setting contexts\.max-jobs-per-context: a context needs at least one"):
         load(environ={"RAYJOBS_CONTEXTS_MAX_JOBS_PER_CONTEXT": "0"})
+
+
+# Forms
+
+
+@pytest.mark.parametrize(
+    "given", ["https://jobs.example", "http://localhost:3000, https://a-b.example", "app://-", "http://[::1]:8080", ""]
+)
+def test_allowed_origins_are_as_browsers_send_them(given: str) -> None:
+    loaded = load(environ={"RAYJOBS_HTTP_ALLOWED_ORIGINS": given})
+    assert loaded.origins == {origin for origin in given.split(", ") if origin}
+
+
+@pytest.mark.parametrize(
+    "given", ["*", "null", "jobs.example", "https://*.jobs.example", "https://jobs.example/", "https://Jobs.example"]
+)
+def test_what_is_no_origin_of_one_site_is_refused(given: str) -> None:
+    with pytest.raises(BadConfig) as refused:
+        load(environ={"RAYJOBS_HTTP_ALLOWED_ORIGINS": f"https://a.example, {given}"})
+    expected = f"setting http.allowed-origins: '{given}' is not an origin like https://jobs.example:8443"
+    assert refused.value.message == expected
+
+
+@pytest.mark.parametrize("secret", ["whsec_" + "aB3+" * 8, "whsec_" + "a/" * 20 + "aa=="])
+def test_a_signing_secret_is_base64_behind_its_prefix_and_shown_by_no_record(secret: str) -> None:
+    loaded = load(environ={"RAYJOBS_CALLBACKS_SECRET": secret})
+    assert loaded.callback_secret == secret
+    assert secret not in repr(loaded)
+
+
+@pytest.mark.parametrize("secret", ["secret", "aB3+" * 8, "whsec_", "whsec_" + "aB3+" * 7, "whsec_" + "aB3-" * 8])
+def test_a_signing_secret_of_another_form_is_refused_and_not_repeated(secret: str) -> None:
+    with pytest.raises(BadConfig) as refused:
+        load(environ={"RAYJOBS_CALLBACKS_SECRET": secret})
+    assert refused.value.message == "setting callbacks.secret: expected whsec_ and the base64 of at least 24 bytes"
+
+
+def test_a_callback_has_an_attempt() -> None:
+    with pytest.raises(BadConfig, match=r"^setting callbacks\.attempts: a callback needs at least one"):
+        load(environ={"RAYJOBS_CALLBACKS_ATTEMPTS": "0"})
 
 
 # The record

@@ -91,5 +91,6 @@ def test_an_unknown_factory_is_refused_with_those_there_are(factory: object) -> 
     with pytest.raises(ContextInitError) as refused:
         kind_of({"context-factory": factory})
     assert refused.value.message == (
-        f"unknown context-factory {factory}; use one of SparkSession, SparkContext, SQLContext, HiveContext"
+        f"unknown context-factory {factory}; use one of SparkSession, SparkContext, SQLContext, HiveContext, "
+        "CustomContext"
     )

@@ -14,16 +14,30 @@ from rayjobs.errors import (
     BinaryInUse,
     ContextExists,
     ErrorData,
+    JobNotOver,
     NoRunningJob,
     NoSuchBinary,
+    NoSuchCallback,
     NoSuchClass,
     NoSuchContext,
+    NoSuchDataFile,
     NoSuchJob,
     RayJobsError,
 )
-from rayjobs.records import BinaryInfo, BinaryType, ContextInfo, JobInfo, JobReply, utc_now
+from rayjobs.records import (
+    BinaryInfo,
+    BinaryType,
+    Callback,
+    CallbackState,
+    ContextInfo,
+    JobInfo,
+    JobReply,
+    utc_now,
+)
+from rayjobs.repetition import check_repeated
 from rayjobs.service import Submission
 from rayjobs.states import ContextEvent, ContextState, JobEvent, JobState
+from rayjobs.store.data_files import check_prefix
 
 Program = Callable[[dict[str, Any]], Awaitable[Any]]
 
@@ -41,12 +55,15 @@ class FakeService:
         self.results: dict[str, str] = {}
         self.submissions: dict[str, Submission] = {}
         self.logs: dict[str, bytes] = {}
+        self.callbacks: dict[str, Callback] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.stops_slowly = False
         self.forced: list[bool] = []
         self.resets: list[bool] = []
         self.first_chunk_seen = asyncio.Event()
         self.aborted_uploads = 0
+        self.data_files: dict[str, bytes] = {}
+        self.data_resets: list[bool] = []
 
     async def list_binaries(self) -> list[BinaryInfo]:
         self._fail()
@@ -60,14 +77,7 @@ class FakeService:
 
     async def upload_binary(self, app_name: str, binary_type: BinaryType, chunks: AsyncIterator[bytes]) -> BinaryInfo:
         self._fail()
-        content = b""
-        try:
-            async for chunk in chunks:
-                content += chunk
-                self.first_chunk_seen.set()
-        except BaseException:
-            self.aborted_uploads += 1
-            raise
+        content = await self._whole(chunks)
         if binary_type is not BinaryType.PYTHON and not content.startswith(b"PK\x03\x04"):
             raise BadBinary("Binary is not of the right format")
         sha = hashlib.sha256(content).hexdigest()
@@ -82,6 +92,28 @@ class FakeService:
             raise BinaryInUse(f"Binary is in use by job(s): {', '.join(users)}")
         if self.binaries.pop(app_name, None) is None:
             raise NoSuchBinary(f"can't find binary with name {app_name}")
+
+    async def list_data_files(self) -> list[str]:
+        self._fail()
+        return sorted(self.data_files)
+
+    async def upload_data_file(self, prefix: str, chunks: AsyncIterator[bytes]) -> str:
+        self._fail()
+        check_prefix(prefix)
+        path = f"/srv/data/{prefix}-{len(self.data_files)}.dat"
+        self.data_files[path] = await self._whole(chunks)
+        return path
+
+    async def delete_data_file(self, name: str) -> None:
+        self._fail()
+        path = name if name.startswith("/srv/data/") else f"/srv/data/{name}"
+        if self.data_files.pop(path, None) is None:
+            raise NoSuchDataFile(f"No such data file {name}")
+
+    async def reset_data_files(self, wait: bool) -> None:
+        self._fail()
+        self.data_resets.append(wait)
+        self.data_files.clear()
 
     async def list_contexts(self) -> list[str]:
         self._fail()
@@ -126,6 +158,10 @@ class FakeService:
         if submission.class_path not in self.programs:
             raise NoSuchClass(f"classPath {submission.class_path} not found")
         job_id = submission.job_id
+        if submission.may_be_repeated and job_id in self.jobs:
+            check_repeated(submission, self.jobs[job_id], self.submissions[job_id].config)
+            await asyncio.wait([self.tasks[job_id]], timeout=submission.wait_s)
+            return await self.get_job(job_id)
         new = JobInfo(job_id, "c1", name, binary, submission.class_path, JobState.STARTED, utc_now())
         self.jobs[job_id] = new.after(JobEvent.VALIDATED)
         self.submissions[job_id] = submission
@@ -160,8 +196,36 @@ class FakeService:
             self.jobs[job_id] = job.after(JobEvent.KILLED, ErrorData(f"Job {job_id} killed", "JobKilled", ""))
         return self.jobs[job_id]
 
+    async def get_callback(self, job_id: str) -> Callback:
+        job = (await self.get_job(job_id)).job
+        url = self.submissions[job_id].callback_url
+        if url is None:
+            raise NoSuchCallback(f"job {job_id} was started without a callbackUrl")
+        if not job.state.is_final:
+            return Callback(job_id, url, CallbackState.WAITING)
+        pending = Callback(job_id, url, CallbackState.PENDING, next_attempt=job.end_time)
+        return self.callbacks.setdefault(job_id, pending)
+
+    async def resend_callback(self, job_id: str) -> Callback:
+        callback = await self.get_callback(job_id)
+        if callback.state is CallbackState.WAITING:
+            raise JobNotOver(f"job {job_id} is not over: its callback is sent when it is")
+        self.callbacks[job_id] = callback.again(utc_now())
+        return self.callbacks[job_id]
+
     async def check_health(self) -> None:
         self._fail()
+
+    async def _whole(self, chunks: AsyncIterator[bytes]) -> bytes:
+        content = b""
+        try:
+            async for chunk in chunks:
+                content += chunk
+                self.first_chunk_seen.set()
+        except BaseException:
+            self.aborted_uploads += 1
+            raise
+        return content
 
     async def _run(self, submission: Submission) -> None:
         job_id = submission.job_id

@@ -1,0 +1,89 @@
+"""`runtime.namedObjects`: what the jobs of one context share by name, seen from a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ray import cloudpickle
+from ray.actor import ActorHandle
+
+from rayjobs import cluster
+from rayjobs.api import NamedObject, NamedObjects
+from rayjobs.named_registry import NamedEntry
+from rayjobs.spark import sharing
+from rayjobs.spark.sharing import SparkReference
+from rayjobs.tasks import RunnerSetup
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+CREATION_TIMEOUT_S = 60.0
+
+
+class ContextNamedObjects(NamedObjects):
+    """Names are kept by the context's actor, DataFrames, RDDs and broadcasts by its JVM; all are lost with it."""
+
+    def __init__(self, job_id: str, setup: RunnerSetup, session: SparkSession):
+        self._job_id = job_id
+        self._setup = setup
+        self._session = session
+
+    def get(self, name: str) -> NamedObject | None:
+        entry: NamedEntry | None = self._ask("find_named", name)
+        return entry and self._object_of(entry)
+
+    def get_or_else_create(self, name: str, obj_gen: Callable[[], Any]) -> NamedObject:
+        try:
+            entry: NamedEntry | None = self._ask("claim_name", name, self._job_id, CREATION_TIMEOUT_S)
+        except TimeoutError:
+            raise TimeoutError(f"another job has been making {name!r} for more than {CREATION_TIMEOUT_S:g} s") from None
+        if entry is not None:
+            return self._object_of(entry)
+        try:
+            return self.update(name, obj_gen)
+        except BaseException:
+            self._ask("release_names", self._job_id)
+            raise
+
+    def update(self, name: str, obj_gen: Callable[[], Any]) -> NamedObject:
+        made = obj_gen()
+        named = made if isinstance(made, NamedObject) else NamedObject(made, False, None)
+        if named.storage_level is not None:
+            named.obj.persist(named.storage_level)
+        if named.forceComputation:
+            named.obj.count()
+        held = sharing.keep(self._session, self._setup.context_id, named.obj) or cloudpickle.dumps(named.obj)
+        before = self._ask("put_named", name, NamedEntry(held, named.forceComputation, named.storage_level))
+        if before is not None:
+            self._drop(before, unpersist=True)
+        return named
+
+    def forget(self, name: str) -> None:
+        if (entry := self._ask("forget_named", name)) is not None:
+            self._drop(entry, unpersist=False)
+
+    def destroy(self, name: str) -> None:
+        if (entry := self._ask("forget_named", name)) is not None:
+            self._drop(entry, unpersist=True)
+
+    def get_names(self) -> list[str]:
+        return self._ask("named")
+
+    def _object_of(self, entry: NamedEntry) -> NamedObject:
+        return NamedObject(self._value_of(entry), entry.force_computation, entry.storage_level)
+
+    def _value_of(self, entry: NamedEntry) -> Any:
+        if isinstance(entry.held, SparkReference):
+            return sharing.taken(self._session, self._setup.context_id, entry.held)
+        return cloudpickle.loads(entry.held)
+
+    def _drop(self, entry: NamedEntry, unpersist: bool) -> None:
+        if isinstance(entry.held, SparkReference):
+            if unpersist:
+                self._value_of(entry).unpersist()
+            sharing.let_go(self._session, self._setup.context_id, entry.held)
+
+    def _ask(self, verb: str, *args: Any) -> Any:
+        context: ActorHandle = cluster.find_now(cluster.context_actor_name(self._setup.context_name))
+        return cluster.wait(getattr(context, verb).remote(*args))

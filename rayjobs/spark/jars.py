@@ -1,0 +1,85 @@
+"""Jars in a driver JVM: each with a class loader of its own there, and a class path of its own on the executors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from rayjobs.spark.java_side import JavaSide
+
+_LOADERS = "rayjobs.loaders."
+_RESULTS = "rayjobs.results"
+_PROPERTY = "rayjobs.jar"
+"""The local property that tells Spark jobs of jars apart."""
+
+
+class Jar:
+    """One jar, by its content: all runners of a JVM share its classes, so its statics too; versions share nothing."""
+
+    def __init__(self, session: SparkSession, path: Path, sha256: str):
+        self._context = session.sparkContext._jsc
+        self._java = java = JavaSide(session)
+        self._name = f"jar-{sha256}"
+        self._artifacts = java.jvm.org.apache.spark.JobArtifactState(self._name, java.jvm.scala.Option.empty())
+        urls = java.array(java.jvm.java.net.URL, [java.jvm.java.io.File(str(path)).toURI().toURL()])
+        loader = java.jvm.java.net.URLClassLoader(urls, java.spark_loader())
+        self.loader, _ = java.once(_LOADERS + sha256, loader)
+        # Each runner does it again, which changes nothing: it must not rely on another that is still at it.
+        with self._on_executors():
+            self._context.addJar(str(path))
+        self._let_results_find()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """This thread's twin in the JVM, and the Spark jobs that it begins, see the jar's classes."""
+        thread = self._java.jvm.java.lang.Thread.currentThread()
+        before = thread.getContextClassLoader()
+        thread.setContextClassLoader(self.loader)
+        self._context.setLocalProperty(_PROPERTY, self._name)
+        try:
+            with self._on_executors():
+                yield
+        finally:
+            self._context.setLocalProperty(_PROPERTY, None)
+            thread.setContextClassLoader(before)
+
+    @contextmanager
+    def _on_executors(self) -> Iterator[None]:
+        """Spark jobs that this thread begins see, on executors, this jar and no other.
+
+        Symptom: of two jars with classes of one name, executors run the first one's code for both. Cause: `addJar`
+        alone adds to the one class path of the whole application. Spark 3.5 has class paths per "artifact state", made
+        for Spark Connect, without a public way to enter one, so its thread-local is set. Fails without it:
+        `test_two_versions_of_a_jar_run_their_own_code_on_executors`. It can go when classic Spark has such a way.
+        """
+        companion = self._java.class_named("org.apache.spark.JobArtifactSet$")
+        field = companion.getDeclaredField("currentClientSessionState")
+        field.setAccessible(True)
+        state = field.get(companion.getField("MODULE$").get(None))
+        before = state.get()
+        state.set(self._java.jvm.scala.Some(self._artifacts))
+        try:
+            yield
+        finally:
+            state.set(before)
+
+    def _let_results_find(self) -> None:
+        """Objects of a jar's own classes can be results of Spark jobs, such as those of `rdd.collect()`.
+
+        Symptom: ClassNotFoundException on the driver. Cause: Spark reads results in threads of its own, with one loader
+        for all jobs. So the reader is replaced by one that has threads for each jar. Fails without it:
+        `test_a_jar_collects_objects_of_its_own_classes`.
+        """
+        java, scheduler = self._java, self._context.sc().taskScheduler()
+        parts = [
+            ("org.apache.spark.SparkEnv", java.jvm.org.apache.spark.SparkEnv.get()),
+            ("org.apache.spark.scheduler.TaskSchedulerImpl", scheduler),
+            ("java.lang.String", _PROPERTY),
+        ]
+        results, is_new = java.once(_RESULTS, java.new(java.own_class("JarResults"), parts))
+        if is_new:
+            getattr(scheduler, "taskResultGetter_$eq")(results)
+        results.add(self._name, self.loader)

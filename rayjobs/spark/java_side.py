@@ -1,0 +1,63 @@
+"""The driver JVM by reflection: classes by name and loader, arrays, objects; and the few classes that we add to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from py4j.java_gateway import JavaObject
+from pyspark.sql import SparkSession
+
+_SOURCES = Path(__file__).parent / "java"
+
+
+class JavaSide:
+    """Py4J finds classes by one loader only; what comes from other loaders is reached through `java.lang.reflect`."""
+
+    def __init__(self, session: SparkSession):
+        self.jvm: Any = session._jvm
+        self._gateway = session.sparkContext._gateway
+
+    def spark_loader(self) -> JavaObject:
+        return self.jvm.org.apache.spark.util.Utils.getSparkClassLoader()
+
+    def class_named(self, name: str, loader: JavaObject | None = None) -> JavaObject:
+        """By Spark's loader unless another is given; raises `Py4JJavaError`."""
+        return self.jvm.java.lang.Class.forName(name, True, loader or self.spark_loader())
+
+    def new(self, of: JavaObject, arguments: Sequence[tuple[str, Any]] = ()) -> JavaObject:
+        """An object of the class `of`; of each argument of its constructor the declared type and the value."""
+        kinds = self.classes([kind for kind, _ in arguments])
+        return of.getConstructor(kinds).newInstance(self.objects([value for _, value in arguments]))
+
+    def call_static(self, of: JavaObject, method: str, *texts: str) -> Any:
+        """Call a static method whose parameters are all Strings."""
+        return of.getMethod(method, self.classes(["java.lang.String"] * len(texts))).invoke(None, self.objects(texts))
+
+    def classes(self, names: Sequence[str]) -> JavaObject:
+        return self.array(self.jvm.java.lang.Class, [self.class_named(name) for name in names])
+
+    def objects(self, items: Sequence[Any]) -> JavaObject:
+        return self.array(self.jvm.java.lang.Object, items)
+
+    def array(self, kind: Any, items: Sequence[Any]) -> JavaObject:
+        array = self._gateway.new_array(kind, len(items))
+        for index, item in enumerate(items):
+            array[index] = item
+        return array
+
+    def once(self, key: str, value: Any) -> tuple[Any, bool]:
+        """What this JVM keeps under `key`, and whether that is `value` since there was nothing before."""
+        known = self.jvm.System.getProperties().putIfAbsent(key, value)
+        return (value, True) if known is None else (known, False)
+
+    def own_class(self, name: str) -> JavaObject:
+        """A class of `java/`, compiled in the JVM, once, by the compiler that Spark has for its own generated code."""
+        key = f"rayjobs.class.{name}"
+        if (known := self.jvm.System.getProperties().get(key)) is not None:
+            return known
+        compiler = self.jvm.org.codehaus.janino.SimpleCompiler()
+        compiler.setParentClassLoader(self.spark_loader())
+        compiler.cook((_SOURCES / f"{name}.java").read_text())
+        return self.once(key, self.class_named(f"rayjobs.{name}", compiler.getClassLoader()))[0]
