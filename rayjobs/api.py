@@ -58,7 +58,7 @@ class JobEnvironment:
 
 
 class NamedObject:
-    """`obj`, and how it is cached: persisted with `storage_level` unless that is None, counted if `forceComputation`."""
+    """`obj`, and its caching: persisted with `storage_level` unless that is None, counted if `forceComputation`."""
 
     def __init__(self, obj: Any, forceComputation: bool = False, storage_level: Any = None):
         self.obj = obj

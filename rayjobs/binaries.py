@@ -7,6 +7,7 @@ to its executors, and unpacks that for its own process: compiled modules and dat
 from __future__ import annotations
 
 import errno
+import hashlib
 import lzma
 import os
 import re
@@ -16,7 +17,7 @@ import struct
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import IO
@@ -88,6 +89,11 @@ def unpack(package: Path) -> Path:
     return folder
 
 
+def joint_sha256(sha256s: Sequence[str]) -> str:
+    """What stands for contents in that order (all hex): the sha256 of a single one, else one of all of theirs."""
+    return sha256s[0] if len(sha256s) == 1 else hashlib.sha256(" ".join(sha256s).encode()).hexdigest()
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target`, which is not there, another name of `source`; a copy where the file system has no such thing."""
     try:
@@ -111,6 +117,9 @@ def _check_source(source: bytes) -> None:
         line = f"line {error.lineno}: " if error.lineno else ""
         text = f": {error.text.strip()[:80]}" if error.text else ""
         raise _bad(f"{line}{error.msg}{text}") from None
+    except UnicodeDecodeError as error:
+        # Of some broken files Python's tokenizer raises this instead of a SyntaxError.
+        raise _bad(f"its text is not UTF-8: {error}") from None
     except (MemoryError, RecursionError, OverflowError):
         raise _bad("its code is nested too deeply to be compiled") from None
 

@@ -140,6 +140,7 @@ class CallbackSender:
         self._key: bytes | None = None
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._has_sent = asyncio.Event()
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # below, it logs whole URLs, with passwords
         # Without cookies: a receiver that knows one submitter by a cookie must not take another one for him.
         no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         # Without httpx' own timeouts, each for a part: an attempt has one as a whole.
@@ -181,8 +182,8 @@ class CallbackSender:
         try:
             attempt = await self._send(callback, key)
             after = after_attempt(callback, attempt, self._settings)
-            await self._store.record_attempt(callback, after)
             _log(after)
+            await self._store.record_attempt(callback, after)
             self._has_sent.set()
         except Exception:
             log.exception("the callback of job %s was sent, and that could not be recorded", callback.job_id)
@@ -203,8 +204,8 @@ class CallbackSender:
         return Attempt(utc_now(), status, "redirects are not followed" if 300 <= status < 400 else None)
 
     async def _post(self, callback: Callback, body: bytes, key: bytes) -> int:
-        """The status of the answer. httpx logs URLs, so it gets this one without its password."""
-        url, now = httpx.URL(callback.url), int(utc_now().timestamp())
+        """The status of the answer. httpx sends a name and password in the URL by the Basic scheme."""
+        now = int(utc_now().timestamp())
         headers = {
             "content-type": "application/json",
             "user-agent": f"rayjobs/{__version__}",
@@ -212,9 +213,7 @@ class CallbackSender:
             "webhook-timestamp": str(now),
             "webhook-signature": signature_of(key, callback.job_id, now, body),
         }
-        auth = (url.username, url.password) if url.userinfo else None
-        bare = url.copy_with(userinfo=b"")
-        async with self._http.stream("POST", bare, content=body, headers=headers, auth=auth) as answer:
+        async with self._http.stream("POST", callback.url, content=body, headers=headers) as answer:
             await _skim(answer)
             return answer.status_code
 
@@ -236,7 +235,7 @@ async def _skim(answer: httpx.Response) -> None:
 
 
 def _log(after: Callback) -> None:
-    """One line for each attempt, without path and query of the URL: they may be secrets too."""
+    """One line for each attempt, without the URL's password, path and query: all may be secrets."""
     came = ", ".join(str(part) for part in (after.last_status, after.last_error) if part)
     what = f"callback of job {after.job_id} to {_receiver(after.url)}, attempt {after.attempts}: {came}"
     if after.state is CallbackState.SENT:

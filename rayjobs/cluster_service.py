@@ -13,6 +13,7 @@ from ray.actor import ActorHandle
 
 from rayjobs import cluster
 from rayjobs.errors import ActorGone, NoRunningJob, NoSuchContext, NoSuchJob, TooLarge
+from rayjobs.job_binaries import names_to_find
 from rayjobs.records import BinaryInfo, BinaryType, Callback, ContextInfo, JobInfo, JobReply
 from rayjobs.repetition import check_repeated
 from rayjobs.service import Submission
@@ -92,7 +93,7 @@ class ClusterService:
                 self._forget(cluster.context_actor_name(submission.context), kept)
             with contextlib.suppress(NoSuchContext):
                 return await self._ask(cluster.SUPERVISOR, "job_after_loss", submission)
-        await self.get_binary(submission.app_name)
+        await self._ask(cluster.STORE, "get_binaries", names_to_find(submission))
         await self._ask(cluster.SUPERVISOR, "require_running", submission.context)
         try:
             return await self._ask(cluster.context_actor_name(submission.context), "submit", submission)

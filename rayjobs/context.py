@@ -11,6 +11,7 @@ from ray.actor import ActorHandle
 
 from rayjobs import cluster, joblog, leftovers
 from rayjobs.application import HostedApplication, SparkApplication, SparkFacts
+from rayjobs.context_settings import STOP_ON_ERROR, is_true
 from rayjobs.errors import (
     ContextStopping,
     ErrorData,
@@ -19,9 +20,11 @@ from rayjobs.errors import (
     NoSuchContext,
     RayJobsError,
 )
+from rayjobs.job_binaries import check_binaries, names_to_find
 from rayjobs.job_run import JobRun, Workplace
 from rayjobs.named_registry import NamedEntry, NamedRegistry
 from rayjobs.node_files import ClusterStoreFiles, NodeFiles
+from rayjobs.process_log import log_to_stderr
 from rayjobs.records import BinaryInfo, ContextInfo, ContextOver, JobInfo, JobReply, killed_error, utc_now
 from rayjobs.runners import RunnerPool
 from rayjobs.service import Submission
@@ -42,6 +45,7 @@ class Context:
     """
 
     def __init__(self, settings: Settings, info: ContextInfo, host: ActorHandle | None = None):
+        log_to_stderr()
         self._settings = settings
         self._info = info
         self._folder = leftovers.contexts_folder(settings.data_path) / info.id
@@ -97,7 +101,7 @@ class Context:
         return await self._jobs[job_id].wait(wait_s)
 
     async def resume(self, job: JobInfo, config: dict[str, Any]) -> JobReply:
-        """Run a job again that was RESTARTING, with the binary it had; the job once its validation passed."""
+        """Run a job again that was RESTARTING, with the binaries it had; the job once its validation passed."""
         if self._place is None:
             raise NoSuchContext(f"context {self._info.name} not found: it is still starting")
         return await self._take_in(job, config, self._place).wait(0)
@@ -173,42 +177,46 @@ class Context:
     async def _occupy_slot(self, submission: Submission) -> JobRun:
         if self._place is None:
             raise NoSuchContext(f"context {self._info.name} not found: it is still starting")
-        binary = await cluster.call(self._place.store.get_binary.remote(submission.app_name))
+        binaries = await cluster.call(self._place.store.get_binaries.remote(names_to_find(submission)))
         if submission.job_id not in self._jobs:
-            self._refuse_if_full_or_unfit(submission, binary)
-            return self._take_in(self._new_job(submission, binary), submission.config, self._place)
+            self._refuse_if_full_or_unfit(submission, binaries)
+            return self._take_in(self._new_job(submission, binaries), submission.config, self._place)
         return self._jobs[submission.job_id]
 
     def _take_in(self, info: JobInfo, config: dict[str, Any], place: Workplace) -> JobRun:
         job = self._jobs[info.job_id] = JobRun(info, config, place)
-        job.task.add_done_callback(lambda _: self._free_slot(info.job_id))
+        job.task.add_done_callback(lambda _: self._free_slot(job))
         return job
 
-    def _refuse_if_full_or_unfit(self, submission: Submission, binary: BinaryInfo) -> None:
+    def _refuse_if_full_or_unfit(self, submission: Submission, binaries: list[BinaryInfo]) -> None:
         name = "ad-hoc" if self._info.is_adhoc else self._info.name
         if self._stopping or self._over.done():
             raise ContextStopping("Context stop in progress")
+        check_binaries(submission, binaries)
         if len(self._jobs) >= self._settings.max_jobs_per_context:
             raise NoSlotsAvailable(f"Too many running jobs ({len(self._jobs)}) for job context '{name}'")
 
-    def _new_job(self, submission: Submission, binary: BinaryInfo) -> JobInfo:
+    def _new_job(self, submission: Submission, binaries: list[BinaryInfo]) -> JobInfo:
         return JobInfo(
             submission.job_id,
             self._info.id,
             self._info.name,
-            binary,
+            binaries[0],
             submission.class_path,
             JobState.STARTED,
             utc_now(),
             is_async=submission.wait_s <= 0,
             callback_url=submission.callback_url,
+            dependencies=tuple(binaries[1:]),
         )
 
-    def _free_slot(self, job_id: str) -> None:
-        self._jobs.pop(job_id, None)
-        self._named.release(job_id)
+    def _free_slot(self, job: JobRun) -> None:
+        self._jobs.pop(job.info.job_id, None)
+        self._named.release(job.info.job_id)
         self._idle_since = time.monotonic()
         self._end_if_adhoc()
+        if job.info.state is JobState.ERROR and is_true(self._info.settings, STOP_ON_ERROR):
+            self._declare_over(ContextOver("a job ended in an error", expected=True))
 
     def _end_if_adhoc(self) -> None:
         if self._info.is_adhoc and not self._jobs:

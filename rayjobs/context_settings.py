@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from rayjobs import trees
+from rayjobs.binary_names import DEPENDENT_JARS, is_uri, names_under, refusal_of
+from rayjobs.errors import BadConfig
+
+PROXY_USER = "spark.proxy.user"
+"""Names the user that a context's Spark is to be, as Hadoop's proxy users are."""
+STOP_ON_ERROR = "stop-context-on-job-error"
 
 _PATH = "spark.context-settings."
 _ALIASES = {"numCores": "num-cpu-cores", "memPerNode": "memory-per-node"}
@@ -14,6 +20,22 @@ def posted(config: dict[str, Any]) -> dict[str, Any]:
     """The `spark.context-settings` of a posted configuration, however nested it is."""
     leaves = trees.flatten(config).items()
     return plain_names({path.removeprefix(_PATH): value for path, value in leaves if path.startswith(_PATH)})
+
+
+def is_true(settings: dict[str, Any], key: str) -> bool:
+    """Whether a setting is there and says true, as a Boolean or as text."""
+    return str(settings.get(key, False)).lower() == "true"
+
+
+def jar_names(settings: dict[str, Any]) -> list[str]:
+    """The uploads that are there for all jobs of a context: those of `cp`, then those of `dependent-jar-uris`.
+
+    Raises `BadConfig` for a URI.
+    """
+    names = names_under("cp", settings) + names_under(DEPENDENT_JARS, settings)
+    for uri in filter(is_uri, names):
+        raise BadConfig(refusal_of(uri))
+    return names
 
 
 def plain_names(settings: dict[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class JobRun:
             await self._fail(error_of(error))
 
     async def _run_steps(self) -> None:
-        runner = self._runner = await self._place.pool.take(self.info.binary)
+        runner = self._runner = await self._place.pool.take(self.info.binaries)
         await self._load_class(runner)
         config = trees.merge(self._place.job_defaults, self._config)
         task = Task(self.info.job_id, self.info.class_path, config)

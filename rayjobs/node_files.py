@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rayjobs import cluster
-from rayjobs.binaries import link_or_copy
+from rayjobs.binaries import link_or_copy, materialise
 from rayjobs.errors import NoSuchDataFile, StorageFailure
 from rayjobs.records import BinaryInfo
 from rayjobs.store.blobs import binaries_folder
@@ -81,6 +81,14 @@ class NodeFiles:
             yield held
         finally:
             held.unlink(missing_ok=True)
+
+    def package(self, binary: BinaryInfo, folder: Path) -> Path:
+        """The binary's package in `folder`, made unless it is there already; raises as `binary` does."""
+        package = folder / binary.file_name
+        if package.exists():
+            return package
+        with self.binary(binary) as content:
+            return materialise(content, binary, folder)
 
     def data_file(self, name: str) -> str:
         """The path here of a data file, given by its path on the store's node or its bare name.

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 from rayjobs import cluster, leftovers
 from rayjobs.application import SparkFacts
-from rayjobs.errors import ContextInitError, RayJobsError
+from rayjobs.context_settings import jar_names
+from rayjobs.errors import ContextInitError, NoSuchBinary, RayJobsError
+from rayjobs.node_files import ClusterStoreFiles, NodeFiles
 from rayjobs.settings import Settings
 from rayjobs.spark import session as spark
 from rayjobs.spark.jvm import SessionAddress
@@ -34,6 +36,7 @@ class OwnApplication:
         self._id = id
         self._context_settings = context_settings
         self._folder = folder
+        self._packages = folder / "packages"
         self._settings = settings
         self._running: spark.RunningSpark | None = None
         # A JVM that hangs must not take the threads that everything else needs.
@@ -41,9 +44,9 @@ class OwnApplication:
 
     async def start(self) -> SparkFacts:
         try:
-            running = self._running = await self._in_jvm(self._start)
+            running = self._running = await self._in_jvm(self._start, await self._own_jars())
             application_id, ui_url = await self._in_jvm(spark.application_of, running)
-            return SparkFacts(application_id, ui_url, running.address, self._folder / "packages")
+            return SparkFacts(application_id, ui_url, running.address, self._packages)
         except RayJobsError:
             raise
         except Exception as error:
@@ -81,7 +84,23 @@ class OwnApplication:
             await asyncio.to_thread(leftovers.end_processes, self._id)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
-    def _start(self) -> spark.RunningSpark:
+    async def _own_jars(self) -> list[Path]:
+        """The jars that its settings name, in their latest versions; raises `ContextInitError` for what is none."""
+        names = jar_names(self._context_settings)
+        if not names:
+            return []
+        store = await cluster.find(cluster.STORE)
+        files = NodeFiles(self._settings.data_path, self._folder, ClusterStoreFiles())
+        try:
+            jars = await cluster.call(store.get_binaries.remote(names))
+            for jar in jars:
+                if jar.binary_type.is_python:
+                    raise ContextInitError(f"{jar.app_name} is no jar ({jar.binary_type}): a context has jars alone")
+            return [await asyncio.to_thread(files.package, jar, self._packages) for jar in jars]
+        except NoSuchBinary as error:
+            raise ContextInitError(f"a jar of the context's settings is not there: {error.message}") from None
+
+    def _start(self, own_jars: list[Path]) -> spark.RunningSpark:
         self._folder.mkdir(parents=True, exist_ok=True)
         return spark.start(
             self._name,
@@ -91,6 +110,7 @@ class OwnApplication:
             self._settings.jvm_options,
             self._settings.executor_jvm_options,
             self._settings.context_creation_timeout_s,
+            own_jars,
         )
 
     async def _await_unfit(self, running: spark.RunningSpark) -> str:

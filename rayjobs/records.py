@@ -108,7 +108,7 @@ class JobInfo:
     """One job. `end_time` is set in final states, `error` in ERROR, KILLED and RESTARTING.
 
     `is_async`: nobody waits for its end, so it may be run again when its context died and comes back.
-    `callback_url` is told of its end, and may hold a password.
+    `callback_url` is told of its end, and may hold a password. `dependencies` are jars that its own one needs.
     """
 
     job_id: str
@@ -122,6 +122,12 @@ class JobInfo:
     error: ErrorData | None = None
     is_async: bool = False
     callback_url: str | None = field(default=None, repr=False)
+    dependencies: tuple[BinaryInfo, ...] = ()
+
+    @property
+    def binaries(self) -> tuple[BinaryInfo, ...]:
+        """All that it runs with, its own first."""
+        return (self.binary, *self.dependencies)
 
     def after(self, event: JobEvent, error: ErrorData | None = None) -> JobInfo:
         """This job after `event`, by the state table; raises `IllegalTransition`."""

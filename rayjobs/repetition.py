@@ -26,8 +26,10 @@ def check_repeated(submission: Submission, job: JobInfo, config: dict[str, Any])
 
     Raises what the first caller heard, `ValidationFailed`, for one that its own check refused.
     """
-    asked = (submission.app_name, submission.class_path, submission.config)
-    if asked != (job.binary.app_name, job.class_path, config) or submission.context not in (None, job.context_name):
+    asked = (submission.app_name, *submission.dependencies), submission.class_path, submission.config
+    known = tuple(binary.app_name for binary in job.binaries), job.class_path, config
+    another = asked != known or submission.callback_url != job.callback_url
+    if another or submission.context not in (None, job.context_name):
         raise JobExists(f"job {job.job_id} exists, and is another one: {job.class_path} in context {job.context_name}")
     if job.state is JobState.ERROR and job.error and job.error.error_class == PROBLEM:
         raise ValidationFailed(job.error.message, job.error)

@@ -1,4 +1,4 @@
-"""One process beside a context: loads the job classes of one uploaded binary, and runs one job at a time."""
+"""One process beside a context: loads the job classes of one package or set of jars, and runs one job at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from rayjobs import binaries, hocon
@@ -19,6 +18,7 @@ from rayjobs.records import BinaryInfo
 from rayjobs.spark import attach
 from rayjobs.spark.kinds import kind_of
 from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, Valid, error_of
+from rayjobs.trees import names_of
 
 T = TypeVar("T")
 
@@ -42,22 +42,18 @@ class Runner:
     def __init__(self, setup: RunnerSetup):
         self._setup = setup
         self._session = attach.attach(setup.session)
+        attach.add_paths(self._session, names_of(setup.context_settings.get("python.paths", [])))
         self._kind = kind_of(setup.context_settings)
         self._jobs: Jobs | None = None
 
-    def adopt(self, binary: BinaryInfo, files: NodeFiles) -> int:
-        """Make the binary's classes ready here and for its tasks on executors, for good; the process id.
+    def adopt(self, taken: tuple[BinaryInfo, ...], files: NodeFiles) -> int:
+        """Make the classes of these binaries ready here and for their tasks on executors, for good; the process id.
 
-        `files` has its content, unless an earlier runner of this node left its package.
+        They are one Python package, or jars. `files` has their contents, unless an earlier runner of this node left
+        their packages.
         """
         self._files = files
-        package = self._setup.packages / binary.file_name
-        if not package.exists():
-            with files.binary(binary) as content:
-                package = binaries.materialise(content, binary, self._setup.packages)
-        self._jobs = (
-            self._python_jobs(package, binary) if binary.binary_type.is_python else self._jar_jobs(package, binary)
-        )
+        self._jobs = self._python_jobs(taken[0]) if taken[0].binary_type.is_python else self._jar_jobs(taken)
         return os.getpid()
 
     def load(self, class_path: str) -> None:
@@ -77,16 +73,19 @@ class Runner:
             raise RuntimeError("this runner has no binary yet")
         return self._jobs
 
-    def _python_jobs(self, package: Path, binary: BinaryInfo) -> PythonJobs:
+    def _python_jobs(self, binary: BinaryInfo) -> PythonJobs:
+        package = self._files.package(binary, self._setup.packages)
         sys.path.insert(0, str(binaries.unpack(package)))
         attach.ship_package(self._session, package, binary.sha256)
         return PythonJobs(self._context_for, self._environment)
 
-    def _jar_jobs(self, jar: Path, binary: BinaryInfo) -> Jobs:
-        """Its module is imported only for a jar: most runners never need it."""
+    def _jar_jobs(self, jars: tuple[BinaryInfo, ...]) -> Jobs:
+        """Its module is imported only for jars: most runners never need it."""
         from rayjobs.spark.jar_jobs import JarJobs
 
-        return JarJobs(self._session, jar, binary.sha256, self._setup.log_file)
+        paths = [self._files.package(jar, self._setup.packages) for jar in jars]
+        sha256 = binaries.joint_sha256([jar.sha256 for jar in jars])
+        return JarJobs(self._session, paths, sha256, self._setup.log_file)
 
     def _context_for(self, job: Any) -> Any:
         return attach.context_object(self._session, self._kind, job)

@@ -1,4 +1,4 @@
-"""A context's runners: who is ready for which binary, who is spare, who is busy."""
+"""A context's runners: who is ready for which binaries, who is spare, who is busy."""
 
 from __future__ import annotations
 
@@ -20,14 +20,26 @@ from rayjobs.records import BinaryInfo
 
 @dataclass(eq=False)
 class RunnerSlot:
-    """One runner: its actor, the binary it took on (None while spare), the job classes it has loaded."""
+    """One runner: its actor, the binaries it took on (none while spare), the job classes it has loaded."""
 
     name: str
     handle: ActorHandle
-    binary: BinaryInfo | None = None
+    binaries: tuple[BinaryInfo, ...] = ()
     pid: int | None = None
     loaded: set[str] = field(default_factory=set)
     idle_since: float = 0.0
+
+    def holds(self, binaries: tuple[BinaryInfo, ...]) -> bool:
+        """Whether it took on these versions, in that order."""
+        return _versions(self.binaries) == _versions(binaries)
+
+    def is_outdated_by(self, binaries: tuple[BinaryInfo, ...]) -> bool:
+        """Whether it holds an older version of one of these."""
+        return any(
+            held.app_name == new.app_name and held.upload_time < new.upload_time
+            for held in self.binaries
+            for new in binaries
+        )
 
     def is_alive(self) -> bool:
         """Whether its process, which is on this node, runs: asked of the system, where a call costs half a job."""
@@ -40,8 +52,8 @@ class RunnerSlot:
 class RunnerPool:
     """Runners come from `spawn` (by name), and their binaries from `files`.
 
-    A runner serves one binary for good: its interpreter is never shared with another one's modules. Idle runners
-    of a version that has a successor go when the successor first runs.
+    A runner serves one binary, with its dependencies, for good: its interpreter is never shared with another one's
+    modules. Idle runners of a version that has a successor go when the successor first runs.
     """
 
     def __init__(
@@ -62,23 +74,26 @@ class RunnerPool:
         self._idle: list[RunnerSlot] = []
         self._closed = False
 
-    async def take(self, binary: BinaryInfo) -> RunnerSlot:
-        """A runner that holds `binary`, the caller's until `give_back` or `discard`; those that died are left out."""
-        while slot := self._take_idle(binary):
+    async def take(self, binaries: tuple[BinaryInfo, ...]) -> RunnerSlot:
+        """A runner that holds `binaries`, the main one first; the caller's until `give_back` or `discard`.
+
+        Those that died are left out.
+        """
+        while slot := self._take_idle(binaries):
             if slot.is_alive():
                 return slot
-        self._drop_older(binary)
+        self._drop_older(binaries)
         spare = self._spares.pop(0) if self._spares else None
         try:
             with contextlib.suppress(ActorGone):
                 if spare:
-                    return await self._adopted(spare, binary)
-            return await self._adopted(self._new(), binary)
+                    return await self._adopted(spare, binaries)
+            return await self._adopted(self._new(), binaries)
         finally:
             self.refill()
 
     def give_back(self, slot: RunnerSlot) -> None:
-        """The runner waits for the next job of its binary; the one idle longest goes beyond the limit."""
+        """The runner waits for the next job of its binaries; the one idle longest goes beyond the limit."""
         slot.idle_since = time.monotonic()
         self._idle.append(slot)
         while len(self._idle) > (0 if self._closed else self._idle_limit):
@@ -111,28 +126,27 @@ class RunnerPool:
         name = f"{self._context_name}/runner-{next(self._numbers)}"
         return RunnerSlot(name, self._spawn(name))
 
-    def _take_idle(self, binary: BinaryInfo) -> RunnerSlot | None:
+    def _take_idle(self, binaries: tuple[BinaryInfo, ...]) -> RunnerSlot | None:
         for slot in reversed(self._idle):
-            if _key(slot.binary) == _key(binary):
+            if slot.holds(binaries):
                 self._idle.remove(slot)
                 return slot
         return None
 
-    async def _adopted(self, slot: RunnerSlot, binary: BinaryInfo) -> RunnerSlot:
+    async def _adopted(self, slot: RunnerSlot, binaries: tuple[BinaryInfo, ...]) -> RunnerSlot:
         try:
-            slot.pid = await cluster.call(slot.handle.adopt.remote(binary, self._files))
+            slot.pid = await cluster.call(slot.handle.adopt.remote(binaries, self._files))
         except BaseException:
             self.discard(slot)
             raise
-        slot.binary = binary
+        slot.binaries = binaries
         return slot
 
-    def _drop_older(self, binary: BinaryInfo) -> None:
-        for slot in [s for s in self._idle if s.binary and s.binary.app_name == binary.app_name]:
-            if slot.binary and slot.binary.upload_time < binary.upload_time:
-                self._idle.remove(slot)
-                self.discard(slot)
+    def _drop_older(self, binaries: tuple[BinaryInfo, ...]) -> None:
+        for slot in [slot for slot in self._idle if slot.is_outdated_by(binaries)]:
+            self._idle.remove(slot)
+            self.discard(slot)
 
 
-def _key(binary: BinaryInfo | None) -> tuple[str, datetime] | None:
-    return (binary.app_name, binary.upload_time) if binary else None
+def _versions(binaries: tuple[BinaryInfo, ...]) -> list[tuple[str, datetime]]:
+    return [(binary.app_name, binary.upload_time) for binary in binaries]

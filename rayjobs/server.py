@@ -35,7 +35,10 @@ def serve(settings: Settings, say: Callable[[str], None], progress: Callable[[st
         try:
             _join(settings, ray, progress)
             service = ClusterService(settings.max_binary_bytes, settings.max_data_bytes)
+            # Before there is a supervisor: predefined contexts, which it starts, may have them on their class path.
             asyncio.run(upload_predefined(service, settings.predefined_binaries))
+            progress("starting the supervisor")
+            cluster.wait(cluster.ensure_supervisor(settings).ready.remote(), ACTOR_START_TIMEOUT_S)
             listener.listen(BACKLOG)
             _announce(settings, listener, ray, say)
             _serve_http(service, settings, listener)
@@ -104,15 +107,14 @@ def _local_ray(settings: Settings, is_owner: bool, progress: Callable[[str], Non
 
 
 def _join(settings: Settings, ray: local_ray.LocalRay | None, progress: Callable[[str], None]) -> None:
-    """Become a driver on the cluster, and make sure that it has our actors."""
+    """Become a driver on the cluster, and make sure that it has our job store."""
     local_ray.ensure_token()
     address = ray.address if ray else settings.ray_address
     progress(f"joining Ray at {address}")
     cluster.join(address)
     _unwind_on_sigterm()
-    progress("starting the supervisor and the job store")
+    progress("starting the job store")
     cluster.wait(cluster.ensure_store(settings).ping.remote(), ACTOR_START_TIMEOUT_S)
-    cluster.wait(cluster.ensure_supervisor(settings).ready.remote(), ACTOR_START_TIMEOUT_S)
 
 
 def _announce(

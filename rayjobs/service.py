@@ -17,7 +17,8 @@ class Submission:
     `context` None asks for an ad-hoc context. `config` is the posted configuration. `wait_s` is how long the
     caller waits for the end: 0 for an async job, which is answered once its validation passed. `callback_url`, http
     or https, is told of the job's end; a name and password in it are sent by the Basic scheme. `may_be_repeated`: the
-    caller chose the id, and means the job of that id if there is one.
+    caller chose the id, and means the job of that id if there is one. `proxy_user` is whom the Spark of an ad-hoc
+    context is to be. `dependencies` are the apps of further jars that a jar's job needs.
     """
 
     job_id: str
@@ -28,6 +29,8 @@ class Submission:
     wait_s: float = 0.0
     callback_url: str | None = field(default=None, repr=False)
     may_be_repeated: bool = False
+    proxy_user: str | None = None
+    dependencies: tuple[str, ...] = ()
 
 
 class JobService(Protocol):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from rayjobs import leftovers
 from rayjobs.application import SparkFacts
 from rayjobs.own_application import OwnApplication
+from rayjobs.process_log import log_to_stderr
 from rayjobs.settings import Settings
 
 
@@ -15,6 +16,7 @@ class SparkHost:
     """A plain class, made a detached async actor in `cluster.py`; contexts beside it open sessions of their own."""
 
     def __init__(self, settings: Settings, id: str):
+        log_to_stderr()
         folder = leftovers.hosts_folder(settings.data_path) / id
         self._application = OwnApplication(id, id, settings.context_settings, folder, settings)
         self._facts: SparkFacts | None = None

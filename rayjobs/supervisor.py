@@ -27,8 +27,10 @@ from rayjobs.errors import (
     RayJobsError,
     ServiceStarting,
 )
+from rayjobs.job_binaries import check_binaries, names_to_find
 from rayjobs.live_context import LOST, LiveContext
 from rayjobs.placement import Room, room_for, shortage
+from rayjobs.process_log import log_to_stderr
 from rayjobs.records import Callback, ContextInfo, JobInfo, JobReply, killed_error, utc_now
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
@@ -53,6 +55,7 @@ class Supervisor:
     """
 
     def __init__(self, settings: Settings):
+        log_to_stderr()
         self._settings = settings
         self._live: dict[str, LiveContext] = {}
         # Those that are being made: whoever asks for the same job meanwhile waits with the first one.
@@ -123,7 +126,9 @@ class Supervisor:
         """
         await self._recovered()
         store = await cluster.find(cluster.STORE)
-        await cluster.call(store.get_binary.remote(submission.app_name))
+        binaries = await cluster.call(store.get_binaries.remote(names_to_find(submission)))
+        if submission.context is None:  # before a context is started for it
+            check_binaries(submission, binaries)
         live = await self._context_for(submission)
         with contextlib.suppress(ActorGone):
             if live.handle:
@@ -256,7 +261,10 @@ class Supervisor:
         if name in self._live and name not in self._adhoc:
             return self._find_running(name)
         if name not in self._adhoc:
-            creation = self._create(name, context_settings.posted(submission.config), is_adhoc=True)
+            settings = context_settings.posted(submission.config)
+            if submission.proxy_user:
+                settings[context_settings.PROXY_USER] = submission.proxy_user
+            creation = self._create(name, settings, is_adhoc=True)
             self._adhoc[name] = asyncio.create_task(creation, name=f"create-{name}")
             self._adhoc[name].add_done_callback(lambda _: self._adhoc.pop(name))
         return await asyncio.shield(self._adhoc[name])
@@ -269,6 +277,7 @@ class Supervisor:
         effective = self._settings.context_settings | settings
         kind_of(effective)
         _needs(effective)
+        context_settings.jar_names(effective)
         idle_limit_s(effective, self._settings)
         wants_own_jvm(effective, self._settings)
         info = ContextInfo(str(uuid.uuid4()), name, ContextState.STARTED, utc_now(), effective, is_adhoc)

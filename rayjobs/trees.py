@@ -15,6 +15,12 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def names_of(given: object) -> list[str]:
+    """Names from a list, or from one text with commas between them."""
+    parts = given if isinstance(given, list) else str(given).split(",")
+    return [name for part in parts if (name := str(part).strip())]
+
+
 def flatten(tree: dict[str, Any], whole: Collection[str] = ()) -> dict[str, Any]:
     """The leaves of `tree` by dotted path: `{"a": {"b": 1}}` becomes `{"a.b": 1}`; so does `{"a.b": 1}`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,6 +65,14 @@ def _built_by(job: Any, context: SparkContext) -> Any:
         SparkContext._active_spark_context = context
         raise TypeError(f"build_context of {type(job).__name__} returned no context, which a CustomContext needs")
     return built
+
+
+def add_paths(session: SparkSession, paths: list[str]) -> None:
+    """Let this process, and its UDFs where such folders are, import from them; relative ones become absolute."""
+    if paths:
+        absolute = [os.path.abspath(path) for path in paths]
+        sys.path.extend(absolute)
+        session.sparkContext.environment["PYTHONPATH"] = os.pathsep.join(absolute)
 
 
 def ship_package(session: SparkSession, package: Path, sha256: str) -> None:

@@ -1,4 +1,4 @@
-"""The jobs of a jar: classes found, checked and run in the context's driver JVM, over the runner's connection to it."""
+"""The jobs of jars: classes found, checked and run in the context's driver JVM, over the runner's connection to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from rayjobs import results
 from rayjobs.errors import ErrorData, InvalidJobType, JobLoadingFailed, NoSuchClass
-from rayjobs.spark.jars import Jar
+from rayjobs.spark.jars import Jars
 from rayjobs.spark.java_side import JavaSide
 from rayjobs.spark.job_threads import known_by
 from rayjobs.tasks import Task, UserError, Valid
@@ -29,14 +29,15 @@ class JarJobs:
     """A job is a `BiFunction<SparkSession, Map<String, Object>, Object>`, or a class with `main(String[])`.
 
     A function gets the context's session and the job's config; what it returns is the result. A `main` gets the
-    config's `args` and has no result. `log_file` tells where a job's log is, by its id.
+    config's `args` and has no result. `sha256` stands for the jars at `paths`. `log_file` tells where a job's log is,
+    by its id.
     """
 
-    def __init__(self, session: SparkSession, path: Path, sha256: str, log_file: Callable[[str], Path]):
+    def __init__(self, session: SparkSession, paths: list[Path], sha256: str, log_file: Callable[[str], Path]):
         self._session = session
         self._log_file = log_file
         self._java = JavaSide(session)
-        self._jar = Jar(session, path, sha256)
+        self._jars = Jars(session, paths, sha256)
         self._output = self._java.own_class("JobOutput")
         self._json = self._json_mapper()
         self._classes: dict[str, JavaObject] = {}
@@ -46,7 +47,7 @@ class JarJobs:
         if class_path in self._classes:
             return
         try:
-            found = self._java.class_named(class_path, self._jar.loader)
+            found = self._java.class_named(class_path, self._jars.loader)
         except Py4JJavaError as error:
             data = self._data_of(error)
             if data.error_class in _MISSING and data.message.replace("/", ".") == class_path:
@@ -72,7 +73,7 @@ class JarJobs:
             with (
                 self._printing_to(self._log_file(task.job_id)),
                 known_by(self._java.jvm, task.job_id),
-                self._jar.entered(),
+                self._jars.entered(),
             ):
                 if self._is_function(found):
                     returned = self._java.new(found).apply(self._session._jsparkSession, self._map_of(task.config))

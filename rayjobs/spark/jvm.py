@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,14 +102,15 @@ def raydp_agent() -> Path:
     return next((package_dir("raydp") / "jars").glob("raydp-agent-*.jar"))
 
 
-def class_path() -> str:
-    """RayDP's jars, then Spark's, then Ray's: in any other order logging fails and the gateway exits."""
+def class_path(own_jars: Sequence[Path] = ()) -> str:
+    """RayDP's jars, Spark's, Ray's, a context's own: in any other order logging fails and the gateway exits."""
     raydp_jars = sorted((package_dir("raydp") / "jars").glob("*.jar"))
     ray_jars = sorted((package_dir("ray") / "jars").glob("*.jar"))
-    return os.pathsep.join([*map(str, raydp_jars), str(package_dir("pyspark") / "jars" / "*"), *map(str, ray_jars)])
+    spark_jars = package_dir("pyspark") / "jars" / "*"
+    return os.pathsep.join(map(str, [*raydp_jars, spark_jars, *ray_jars, *own_jars]))
 
 
-def launch_driver(options: list[str], log_file: Path, timeout_s: float) -> DriverJvm:
+def launch_driver(options: list[str], log_file: Path, timeout_s: float, own_jars: Sequence[Path]) -> DriverJvm:
     """Start the JVM of a Spark driver, without Spark's launcher (which costs a JVM of its own).
 
     `options` are JVM options; its output goes to `log_file`. Raises `JvmExited` if it ends or says nothing
@@ -122,7 +123,7 @@ def launch_driver(options: list[str], log_file: Path, timeout_s: float) -> Drive
             *_MODULE_OPTIONS,
             *options,
             "-cp",
-            class_path(),
+            class_path(own_jars),
             "org.apache.spark.api.python.PythonGatewayServer",
         ]
         process = _spawn(command, {**os.environ, "_PYSPARK_DRIVER_CONN_INFO_PATH": str(said)}, log_file)

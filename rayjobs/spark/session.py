@@ -6,6 +6,7 @@ import contextlib
 import os
 import shlex
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,20 @@ from py4j.protocol import Py4JError
 from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
+from rayjobs.context_settings import PROXY_USER, is_true
 from rayjobs.errors import BadConfig
 from rayjobs.spark import job_threads, jvm, sharing
 from rayjobs.spark.kinds import ContextKind, kind_of
 from rayjobs.spark.needs import needs_of
+from rayjobs.trees import names_of
 
 _LOG4J = ("log4j2", "log4j2-default.properties", "log4j2.xml")
 """RayDP's `versions`: the logging system, Spark's configuration of it, Ray's."""
+
+
+_SPELLINGS = {"launcher.spark.": "spark.", "spark.": "spark.", "hadoop.": "spark.hadoop.", "passthrough.": ""}
+_NOT_SPARKS = {"spark.master", "spark.driver.supervise", PROXY_USER}
+"""Ray is the master; the service supervises; the driver JVM has to know its user before Spark does."""
 
 
 class JvmSilent(RuntimeError):
@@ -54,21 +62,22 @@ def start(
     jvm_options: str,
     executor_jvm_options: str,
     timeout_s: float,
+    own_jars: Sequence[Path],
 ) -> RunningSpark:
     """Start a driver JVM and a session with its executors in the Ray namespace `namespace`.
 
-    `folder` gets the driver's log, Spark's local files and, for Hive, the metastore. Blocks; raises `JvmExited`
-    or Spark's own error.
+    `folder` gets the driver's log, Spark's local files and, for Hive, the metastore. `own_jars` are there for all
+    jobs. Blocks; raises `JvmExited` or Spark's own error.
     """
     log_file = folder / "driver.log"
     options = [*shlex.split(jvm_options), *_driver_options(settings), *_ray_options(namespace)]
     options.append(f"-Dderby.stream.error.file={folder / 'derby.log'}")
-    driver = jvm.launch_driver(options, log_file, timeout_s)
+    driver = jvm.launch_driver(options, log_file, timeout_s, own_jars)
     try:
         os.environ["PYSPARK_GATEWAY_PORT"] = str(driver.gateway.port)
         os.environ["PYSPARK_GATEWAY_SECRET"] = driver.gateway.secret
         conf = SparkConf(loadDefaults=False).setAll(
-            list(_spark_conf(name, settings, folder, executor_jvm_options).items())
+            list(_spark_conf(name, settings, folder, executor_jvm_options, own_jars).items())
         )
         session = SparkSession.builder.config(conf=conf).getOrCreate()
         session.sparkContext.setLogLevel("WARN")
@@ -175,7 +184,9 @@ def _open_runner_gateway(session: SparkSession) -> jvm.Gateway:
     return jvm.Gateway(server.getListeningPort(), server.secret())
 
 
-def _spark_conf(name: str, settings: dict[str, Any], folder: Path, executor_jvm_options: str) -> dict[str, str]:
+def _spark_conf(
+    name: str, settings: dict[str, Any], folder: Path, executor_jvm_options: str, own_jars: Sequence[Path]
+) -> dict[str, str]:
     needs = needs_of(settings, os.cpu_count() or 1)
     node_ip = ray.util.get_node_ip_address()
     conf = {
@@ -190,7 +201,7 @@ def _spark_conf(name: str, settings: dict[str, Any], folder: Path, executor_jvm_
         "spark.executor.memory": needs.memory,
         "spark.cores.max": str(needs.executors * needs.cores),
         "spark.executor.extraJavaOptions": executor_jvm_options,
-        "spark.driver.extraClassPath": jvm.class_path(),
+        "spark.driver.extraClassPath": jvm.class_path(own_jars),
         "spark.javaagent": str(jvm.raydp_agent()),
         "spark.ray.log4j.factory.class": _LOG4J[0],
         "spark.log4j.config.file.name": _LOG4J[1],
@@ -200,19 +211,29 @@ def _spark_conf(name: str, settings: dict[str, Any], folder: Path, executor_jvm_
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.sql.shuffle.partitions": str(needs.executors * needs.cores * 2),
     }
-    if kind_of(settings) is ContextKind.HIVE:
+    if kind_of(settings) is ContextKind.HIVE or is_true(settings, "spark.session.hive.enabled"):
         conf["spark.sql.catalogImplementation"] = "hive"
         conf["spark.hadoop.javax.jdo.option.ConnectionURL"] = (
             f"jdbc:derby:;databaseName={folder / 'metastore'};create=true"
         )
-    return conf | own_spark_settings(settings)
+    own = own_spark_settings(settings)
+    if own_jars:
+        own["spark.jars"] = ",".join([*map(str, own_jars), *names_of(own.get("spark.jars", ""))])
+    return conf | own
 
 
 def own_spark_settings(settings: dict[str, Any]) -> dict[str, str]:
-    """What a context sets of Spark itself: its `spark.*` keys, and `passthrough.*` without that prefix."""
-    own = {key: value for key, value in settings.items() if key.startswith("spark.")}
-    own |= {key.removeprefix("passthrough."): v for key, v in settings.items() if key.startswith("passthrough.")}
-    return {key: _text(value) for key, value in own.items()}
+    """What a context sets of Spark: `spark.*`, and by their meaning `launcher.spark.*`, `hadoop.*`, `passthrough.*`.
+
+    Of a setting that is given in several ways the last of these wins.
+    """
+    own = {
+        prefix + key.removeprefix(given): _text(value)
+        for given, prefix in _SPELLINGS.items()
+        for key, value in settings.items()
+        if key.startswith(given)
+    }
+    return {key: value for key, value in own.items() if key not in _NOT_SPARKS}
 
 
 def _text(value: Any) -> str:
@@ -221,7 +242,10 @@ def _text(value: Any) -> str:
 
 def _driver_options(settings: dict[str, Any]) -> list[str]:
     memory = settings.get("spark.driver.memory", settings.get("launcher.spark.driver.memory", "1g"))
-    return [f"-Xmx{memory}", *shlex.split(str(settings.get("spark.driver.extraJavaOptions", "")))]
+    options = [f"-Xmx{memory}", *shlex.split(str(settings.get("spark.driver.extraJavaOptions", "")))]
+    if user := settings.get(PROXY_USER):
+        options.append(f"-DHADOOP_PROXY_USER={user}")
+    return options
 
 
 def _ray_options(namespace: str) -> list[str]:

@@ -16,7 +16,10 @@ ORDER BY app_name;
 SELECT * FROM binaries WHERE app_name = $app_name ORDER BY upload_time DESC LIMIT 1;
 
 -- name: job_ids_of_binary
-SELECT job_id FROM jobs WHERE app_name = $app_name AND NOT list_contains($final, state) ORDER BY start_time, rowid;
+SELECT job_id FROM jobs
+WHERE (app_name = $app_name OR list_contains(json_extract_string(dependencies, '$[*].app_name'), $app_name))
+  AND NOT list_contains($final, state)
+ORDER BY start_time, rowid;
 
 -- name: delete_binary
 DELETE FROM binaries WHERE app_name = $app_name;
@@ -24,7 +27,9 @@ DELETE FROM binaries WHERE app_name = $app_name;
 -- name: contents_in_use
 SELECT sha256 FROM binaries
 UNION
-SELECT sha256 FROM jobs WHERE NOT list_contains($final, state);
+SELECT sha256 FROM jobs WHERE NOT list_contains($final, state)
+UNION
+SELECT unnest(json_extract_string(dependencies, '$[*].sha256')) FROM jobs WHERE NOT list_contains($final, state);
 
 -- name: save_context
 INSERT INTO contexts VALUES (
@@ -61,7 +66,7 @@ SELECT 1 AS known FROM contexts WHERE id = $id AND list_contains($final, state);
 INSERT INTO jobs VALUES (
     $job_id, $context_id, $context_name, $app_name, $binary_type, $upload_time, $sha256, $size_bytes,
     $class_path, $state, $start_time, $end_time, $error_message, $error_class, $error_stack, $config, $is_async,
-    $callback_url
+    $callback_url, $dependencies
 );
 
 -- name: change_job

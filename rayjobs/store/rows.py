@@ -37,6 +37,14 @@ def binary_of(row: Row) -> BinaryInfo:
     )
 
 
+def _json_of_binary(info: BinaryInfo) -> Row:
+    return {**row_of_binary(info), "upload_time": info.upload_time.isoformat()}
+
+
+def _binary_in_json(found: Row) -> BinaryInfo:
+    return binary_of({**found, "upload_time": datetime.fromisoformat(found["upload_time"])})
+
+
 def row_of_context(info: ContextInfo) -> Row:
     return {
         "id": info.id,
@@ -77,6 +85,7 @@ def row_of_job(info: JobInfo) -> Row:
         "start_time": zoneless(info.start_time),
         "is_async": info.is_async,
         "callback_url": info.callback_url,
+        "dependencies": json.dumps([_json_of_binary(binary) for binary in info.dependencies]),
         **row_of_binary(info.binary),
         **row_of_change(info),
     }
@@ -104,6 +113,7 @@ def job_of(row: Row) -> JobInfo:
         error=_error_of(row),
         is_async=row["is_async"],
         callback_url=row["callback_url"],
+        dependencies=tuple(_binary_in_json(binary) for binary in json.loads(row["dependencies"])),
     )
 
 

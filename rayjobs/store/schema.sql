@@ -50,6 +50,9 @@ CREATE TABLE IF NOT EXISTS jobs (
 -- Newer than the table: files are opened that were made without it.
 ALTER TABLE jobs ADD COLUMN IF NOT EXISTS callback_url VARCHAR;
 
+-- A JSON array of objects with the columns of `binaries`; never NULL, which DuckDB cannot be told with IF NOT EXISTS.
+ALTER TABLE jobs ADD COLUMN IF NOT EXISTS dependencies VARCHAR DEFAULT '[]';
+
 -- Insert-only, apart from `jobs`: an update there rewrites its columns at the next checkpoint.
 -- A FINISHED job without a row here has its result in a file.
 CREATE TABLE IF NOT EXISTS job_results (

@@ -31,6 +31,7 @@ from rayjobs.errors import (
     RayJobsError,
     StorageFailure,
 )
+from rayjobs.process_log import log_to_stderr
 from rayjobs.records import (
     BinaryInfo,
     BinaryType,
@@ -56,6 +57,7 @@ FILE_THREADS = 4
 class Store:
     def __init__(self, data_dir: str, inline_result_bytes: int):
         """Open or create the store in `data_dir`; raises `StorageFailure`, also if another process has it."""
+        log_to_stderr()
         self._inline_result_bytes = inline_result_bytes
         self._group = GroupCommit(self._commit)
         self._reader_thread = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
@@ -134,6 +136,10 @@ class Store:
         if not found:
             raise NoSuchBinary(f"appName {app_name} not found")
         return rows.binary_of(found[0])
+
+    async def get_binaries(self, app_names: list[str]) -> list[BinaryInfo]:
+        """The latest versions, in that order; raises `NoSuchBinary` for the first that is not there."""
+        return [await self.get_binary(app_name) for app_name in app_names]
 
     async def read_binary(self, sha256: str, offset: int, limit_bytes: int) -> bytes:
         """At most `limit_bytes` of a content from `offset` on, none at its end; raises `NoSuchBinary`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -12,12 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rayjobs.errors import BadConfig, BadParameter, JobLoadingFailed
+from rayjobs.binary_names import DEPENDENT_JARS, names_under
+from rayjobs.context_settings import PROXY_USER
+from rayjobs.errors import BadConfig, BadParameter
 from rayjobs.records import JOB_ID, JobInfo, JobReply
 from rayjobs.repetition import job_id_of
 from rayjobs.service import JobService, Submission
 from rayjobs.settings import Settings
 from rayjobs.states import JobState
+from rayjobs.trees import names_of
 from rayjobs.web import params, render
 from rayjobs.web.callbacks import callback_url
 from rayjobs.web.paths import segment
@@ -56,7 +58,7 @@ class JobRoutes:
         timeout_s = params.integer(request, "timeout", minimum=1 if is_sync else 0)
         config = await params.config_of(await params.body_text(request, self._settings.max_body_bytes))
         url = callback_url(request)
-        app_name, class_path = _code(request, config)
+        (app_name, *dependencies), class_path = _code(request, config)
         wait_s = self._settings.sync_timeout_s if timeout_s is None else float(timeout_s)
         given_id = _given_id(request)
         submission = Submission(
@@ -68,6 +70,8 @@ class JobRoutes:
             wait_s=wait_s if is_sync else 0.0,
             callback_url=url,
             may_be_repeated=given_id is not None,
+            proxy_user=params.text(request, PROXY_USER),
+            dependencies=tuple(dependencies),
         )
         reply = await self._service.start_job(submission)
         return _sync_answer(reply) if is_sync else _async_answer(reply.job)
@@ -89,25 +93,24 @@ class JobRoutes:
         return Response(log, media_type="text/plain; charset=utf-8")
 
 
-def _code(request: Request, config: dict[str, Any]) -> tuple[str, str]:
-    """Binary and class of a job: `appName` and `classPath`, or else `cp` and `mainClass`.
+def _code(request: Request, config: dict[str, Any]) -> tuple[list[str], str]:
+    """Binaries, the main one first, and class of a job: `appName` and `classPath`, or else `cp` and `mainClass`.
 
-    Raises `BadConfig` for what is missing, `JobLoadingFailed` unless there is exactly one binary.
+    The config's `dependent-jar-uris` come last. Raises `BadConfig` for what is missing.
     """
+    dependencies = names_under(DEPENDENT_JARS, config)
     app_name, class_path = params.text(request, "appName"), params.text(request, "classPath")
     if app_name:
         if not class_path:
             raise BadConfig("Cannot parse config: classPath parameter is missing!")
-        return app_name, class_path
-    binaries = _names(params.text(request, "cp") or config.get("cp") or "")
+        return [app_name, *dependencies], class_path
+    binaries = names_of(params.text(request, "cp") or config.get("cp") or "")
     if not binaries:
         raise BadConfig("Cannot parse config: To start the job appName or cp parameters should be configured!")
     main_class = params.text(request, "mainClass") or config.get("mainClass")
     if not main_class:
         raise BadConfig("Cannot parse config: mainClass parameter is missing!")
-    if len(binaries) > 1:
-        raise JobLoadingFailed(f"Python should have exactly one package file! Found: {len(binaries)}")
-    return binaries[0], str(main_class)
+    return binaries + dependencies, str(main_class)
 
 
 def _given_id(request: Request) -> str | None:
@@ -120,12 +123,6 @@ def _given_id(request: Request) -> str | None:
     if key is not None and not 0 < len(key) <= MAX_KEY_LENGTH:
         raise BadParameter(f"an Idempotency-Key has 1 to {MAX_KEY_LENGTH} characters")
     return job_id_of(key) if key else job_id
-
-
-def _names(given: object) -> Sequence[str]:
-    """Names from a list, or from one text with commas between them."""
-    parts = given if isinstance(given, list) else str(given).split(",")
-    return [name for part in parts if (name := str(part).strip())]
 
 
 def _async_answer(job: JobInfo) -> Response:

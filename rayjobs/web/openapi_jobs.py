@@ -21,7 +21,7 @@ _KEY: JsonObject = {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGT
 _CODE = (
     query("appName", TEXT, "the uploaded code", "wordcount"),
     query("classPath", TEXT, "the class in it, `module.Class`", "wordcount.Job"),
-    query("cp", TEXT, "the same as `appName`, which wins; may stand in the body"),
+    query("cp", TEXT, "the same as `appName`, which wins; or several jars, with commas; may stand in the body"),
     query("mainClass", TEXT, "the same as `classPath`, with `cp`; may stand in the body"),
 )
 _NEWS: JsonObject = {
@@ -84,9 +84,9 @@ JOBS = {
             errors.ContextRestarting,
             errors.ServiceStarting,
         ),
-        description="`appName` and `classPath`, or `cp` and `mainClass`, say what runs. A client that goes away does "
-        "not end its job. The same request again with the same `jobId` or `Idempotency-Key` is answered with the job "
-        "that there is.",
+        description="`appName` and `classPath`, or `cp` and `mainClass`, say what runs; `dependent-jar-uris` in the "
+        "body are further jars. A client that goes away does not end its job. The same request again with the same "
+        "`jobId` or `Idempotency-Key` is answered with the job that there is.",
         parameters=(
             *_CODE,
             query("context", TEXT, "the context to run in; without it the job gets one of its own", "etl"),

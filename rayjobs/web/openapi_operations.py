@@ -129,6 +129,7 @@ _SETTINGS = (
     _setting("num-cpu-cores", {"type": "integer", "minimum": 1}, "cores of all its executors together", 2),
     _setting("memory-per-node", {"type": "string", "pattern": "^[1-9][0-9]*[kmgtKMGT]$"}, "of each executor", "1g"),
     _setting("context-factory", TEXT, "what its jobs get: `SparkSession`, `SparkContext`, ...", "SparkSession"),
+    _setting("cp", TEXT, "uploaded jars, with commas, for all its jobs; so `dependent-jar-uris`", "postgresql"),
     _setting("idle-timeout-s", {"type": "number"}, "stopped after that long without a job; 0: never", 3600),
     _setting("context-per-jvm", {"type": "boolean"}, "`false`: share one Spark application"),
     _setting("launcher.spark.driver.supervise", {"type": "boolean"}, "start it again when it dies"),

@@ -1,4 +1,4 @@
-"""A sync request of two minutes, made at the start of the session and looked at by `test_waiting.py` at its end."""
+"""A sync request of two minutes, made by `test_contexts.py` early in a session, and looked at by `test_waiting.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.service import Api
 SECONDS = 125
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def two_minutes(service) -> Iterator[Future[httpx.Response]]:
     """Its reply, in time; in a context of its own, where it takes no slot of others."""
     with service.client() as client, ThreadPoolExecutor(1) as waiter:

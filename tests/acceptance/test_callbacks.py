@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import pytest
 
-from rayjobs import local_ray
 from tests.receiver import Received, Receiver, receiving
-from tests.service import Api, Service, eventually
+from tests.service import Api, eventually
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -110,24 +108,3 @@ def test_a_slow_receiver_delays_no_job(api, context, receiver):
         api.start("told", "hello.Echo", context, "value = 1", callbackUrl=receiver.url, sync="true")
     eventually(lambda: receiver.received)
     assert api.run("told", "hello.Echo", context, "value = 2") == 2
-
-
-def _supervisor(service: Service) -> psutil.Process:
-    head = local_ray.find(service.data_dir)
-    assert head
-    processes = psutil.Process(head.pid).children(recursive=True)
-    return next(process for process in processes if " ".join(process.cmdline()).startswith("ray::Supervisor"))
-
-
-def test_a_callback_that_was_being_sent_survives_the_http_server_and_the_supervisor(api, context, service, receiver):
-    receiver.gate.clear()
-    job_id = api.start("told", "hello.Echo", context, "value = kept", callbackUrl=receiver.url).json()["jobId"]
-    _arrived(receiver, job_id)
-    supervisor = _supervisor(service)
-    service.kill()
-    supervisor.kill()
-    receiver.gate.set()
-    service.start()
-    with service.client() as client:
-        assert _callback(Api(client), job_id, "SENT", 60)["attempts"] == 1
-    assert [received.json["result"] for received in receiver.of(job_id)] == ["kept", "kept"]

@@ -8,6 +8,8 @@ import pytest
 
 from tests.service import eventually, processes_with
 
+pytestmark = pytest.mark.usefixtures("two_minutes")
+
 
 def _context_id(api, name: str) -> str:
     return api.http.get(f"/contexts/{name}").json()["id"]
@@ -114,3 +116,39 @@ def test_a_context_whose_spark_a_job_stops_is_killed_and_its_name_is_free(api):
     api.start("stopper", "hello.StopSpark", "stopped")
     eventually(lambda: "stopped" not in api.http.get("/contexts").json(), 20)
     _gone(context_id)
+
+
+def test_an_ad_hoc_context_has_the_settings_and_the_user_that_its_job_asks_for(api, tmp_path):
+    api.upload_jobs("settled", "hello")
+    (tmp_path / "lesson.py").write_text("TEXT = 'learnt'")
+    settings = f"""
+        hadoop.my.key = h, launcher.spark.my.key = l, passthrough.spark.other.key = p, python.paths = ["{tmp_path}"]
+    """
+    config = f"spark.context-settings {{ {settings} }}, own = 1"
+    params = {"sync": "true", "timeout": 90, "spark.proxy.user": "ann"}
+    reply = api.start("settled", "hello.Surroundings", None, config, **params).json()
+    assert reply["status"] == "FINISHED", reply
+    assert reply["result"] == {
+        "user": "ann",
+        "hadoop": "h",
+        "launcher": "l",
+        "passthrough": "p",
+        "driver": "learnt",
+        "executors": "learnt",
+        "runtime": ["JobEnvironment", reply["jobId"], "JobEnvironment"],
+        "config": {"own": 1},
+    }
+
+
+def test_a_context_may_stop_at_its_first_job_that_fails(api):
+    api.upload_jobs("strict", "hello")
+    settings = {"context-per-jvm": "false", "stop-context-on-job-error": "true"}
+    assert api.http.post("/contexts/strict", params=settings).status_code == 200
+    assert api.run("strict", "hello.Echo", "strict", "value = 1") == 1
+    assert api.start("strict", "hello.Raise", "strict", sync="true").json()["status"] == "ERROR"
+    eventually(lambda: api.http.get("/contexts/strict").status_code == 404)
+
+
+def test_a_user_of_its_own_needs_an_application_of_its_own(api):
+    refused = api.http.post("/contexts/shy?context-per-jvm=false&spark.proxy.user=ann")
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad-config")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -225,3 +226,13 @@ def test_a_sync_job_whose_client_goes_away_still_ends_and_can_be_read(api, conte
     with pytest.raises(httpx.ReadTimeout):
         api.http.post("/jobs", params=query, content="seconds = 3", timeout=1.0)
     assert api.ended("left-alone")["result"] == "slept"
+
+
+@pytest.mark.parametrize("data", ["[]", "null", "[1, 2]", '"text"'])
+def test_whatever_validate_returns_is_the_jobs_data(api, context, data):
+    assert api.run("hello", "hello.Data", context, f'{{"data": {data}}}') == json.loads(data)
+
+
+def test_problems_that_run_job_returns_are_no_refusal(api, context):
+    reply = api.start("hello", "hello.Data", context, "data = problems", sync="true").json()
+    assert reply["status"] == "ERROR" and "ValidationProblem, which has no JSON form" in reply["result"]["message"]

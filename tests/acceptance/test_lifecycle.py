@@ -21,6 +21,7 @@ contexts {
   context-settings.num-cpu-cores = 2
   predefined { kept { num-cpu-cores = 1 } }
 }
+job-defaults { value = { default = 1, other = 2 } }
 """
 
 
@@ -52,6 +53,11 @@ def _actor_process(context_id: str) -> psutil.Process:
 def test_configured_contexts_and_binaries_are_there_from_the_start(on):
     assert "jobs" in on.http.get("/binaries").json()
     assert on.run("jobs", "hello.Echo", "kept", "value = 1") == 1
+
+
+def test_a_job_gets_its_config_over_the_jobs_defaults_of_the_server_and_nothing_else_of_it(on):
+    assert on.run("jobs", "hello.Echo", "kept", "value.other = 3") == {"default": 1, "other": 3}
+    assert on.run("jobs", "hello.Keys", "kept", "mine = 1") == ["mine", "value"]
 
 
 def test_reset_stops_all_contexts_and_makes_the_configured_ones_again(on):

@@ -53,3 +53,11 @@ def test_a_name_whose_maker_did_not_make_it_is_made_by_the_next(api, context, en
         api.http.delete(f"/jobs/{maker}")
     assert api.ended(waiting)["result"] == waiting
     assert api.ended(maker)["status"] in ("ERROR", "KILLED")
+
+
+def test_names_end_with_their_context(api):
+    for _ in range(2):
+        assert api.http.post("/contexts/forgetful?context-per-jvm=false").status_code == 200
+        made = api.run("named", "named.Make", "forgetful")
+        assert len(made["made"]) == 4 and len(made["names"]) == 4
+        assert api.http.delete("/contexts/forgetful").status_code == 200

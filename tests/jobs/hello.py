@@ -195,3 +195,42 @@ class KindOfContext(_Plain):
 
 class NotAJob:
     pass
+
+
+class Surroundings(_Plain):
+    """Whom, with what settings and from which folders this runs."""
+
+    def validate(self, context, runtime, config):
+        self.seen = [type(runtime).__name__, runtime.jobId]
+        return config
+
+    def run_job(self, context, runtime, data):
+        from pyspark.sql.functions import udf
+
+        spark = context.sparkContext
+        lesson = udf(lambda _: __import__("lesson").TEXT)
+        return {
+            "user": spark.sparkUser(),
+            "hadoop": spark._jsc.hadoopConfiguration().get("my.key"),
+            "launcher": spark.getConf().get("spark.my.key"),
+            "passthrough": context.conf.get("spark.other.key"),
+            "driver": __import__("lesson").TEXT,
+            "executors": context.range(1).select(lesson("id")).first()[0],
+            "runtime": [*self.seen, type(runtime).__name__],
+            "config": {key: data[key] for key in data if key != "spark"},
+        }
+
+
+class Data:
+    """What `validate` returns, whatever that is, is what `run_job` gets; or `run_job` returns problems."""
+
+    def validate(self, context, runtime, config):
+        return config.get("data", None)
+
+    def run_job(self, context, runtime, data):
+        return build_problems(["too late"]) if data == "problems" else data
+
+
+class Keys(_Plain):
+    def run_job(self, context, runtime, data):
+        return sorted(data)

@@ -9,6 +9,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.receiver import receiving
 from tests.service import Api, Service, driver_of, eventually, processes_with, zip_of
 
 
@@ -55,6 +56,24 @@ def test_sigkill_of_the_services_actors_loses_no_job(api, context, service, vict
     assert api.job(finished)["result"] == "kept"
     assert context in api.http.get("/contexts").json()
     assert api.run("crashing", "hello.Echo", context, "value = 9") == 9
+
+
+def test_a_callback_that_was_being_sent_survives_the_http_server_and_the_supervisor(api, context, service):
+    with receiving() as receiver:
+        receiver.gate.clear()
+        submitted = api.start("crashing", "hello.Echo", context, "value = kept", callbackUrl=receiver.url)
+        job_id = submitted.json()["jobId"]
+        eventually(lambda: receiver.of(job_id))
+        service.kill()
+        _kill("supervisor")
+        receiver.gate.set()
+        service.start()
+        with service.client() as client:
+            sent = eventually(
+                lambda: (found := client.get(f"/jobs/{job_id}/callback").json())["state"] == "SENT" and found, 60
+            )
+        assert sent["attempts"] == 1
+        assert [received.json["result"] for received in receiver.of(job_id)] == ["kept", "kept"]
 
 
 def test_a_job_whose_idle_runner_died_gets_another_one(api, context):

@@ -17,7 +17,7 @@ from threading import Barrier
 
 import pytest
 
-from rayjobs.binaries import check_content, materialise, unpack
+from rayjobs.binaries import check_content, joint_sha256, materialise, unpack
 from rayjobs.errors import BadBinary
 from rayjobs.records import BinaryInfo, BinaryType, utc_now
 
@@ -134,6 +134,7 @@ def test_an_empty_file_is_refused(tmp_path, binary_type):
         (b"\0" * 100, r"it holds null bytes, so it is no Python file"),
         (GOOD, r"it holds null bytes, so it is no Python file"),
         (b"-" * 100_000 + b"1", r"its code is nested too deeply to be compiled"),
+        (b"$fff\xff(", r"its text is not UTF-8: .*"),
         (b"x = " + b"(" * 10_000, r"line 1: .{,200}"),
     ],
 )
@@ -345,6 +346,13 @@ def test_runners_that_take_on_a_binary_at_once_all_see_all_of_it(tmp_path):
     assert at_once(*[adopt] * RUNNERS) == [len(entries)] * RUNNERS
     package = tmp_path / binary.file_name
     assert {path.name for path in tmp_path.iterdir()} == {package.name, package.with_suffix(".d").name}
+
+
+def test_several_contents_in_one_order_have_a_sha256_of_their_own():
+    one, two = "1" * 64, "2" * 64
+    assert joint_sha256([one]) == one
+    assert joint_sha256([one, two]) == joint_sha256([one, two])
+    assert len({one, two, joint_sha256([one, two]), joint_sha256([two, one]), joint_sha256([one, one])}) == 5
 
 
 def test_a_package_that_cannot_be_written_leaves_nothing(tmp_path):

@@ -357,4 +357,5 @@ async def test_a_name_and_password_are_sent_as_such_and_not_logged_and_cookies_s
     [one], [two] = receiver.of("one"), receiver.of("two")
     assert one.headers["authorization"] == "Basic bWU6cGFzcyB3b3Jk"
     assert "authorization" not in two.headers and "cookie" not in two.headers
-    assert "rayjobs.callbacks" in caplog.text and "pass" not in caplog.text
+    assert "callback of job one" in caplog.text
+    assert "pass" not in caplog.text and "httpx" not in caplog.text

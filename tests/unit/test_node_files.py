@@ -137,6 +137,15 @@ def test_elsewhere_a_binary_is_fetched_in_chunks_once_for_all_contexts_of_the_no
     assert names(tmp_path / "node" / "fetched") == {binary.sha256}
 
 
+def test_a_package_is_made_once_for_all_who_want_it_in_a_folder(here, store, tmp_path):
+    binary = store.keep_binary(CONTENT)
+    assert [here.package(binary, tmp_path / "packages").read_bytes() for _ in range(2)] == [CONTENT] * 2
+    assert store.chunks_read == 4
+    (tmp_path / "node" / "fetched" / binary.sha256).unlink()
+    store.blobs.remove_binaries_except(set())
+    assert here.package(binary, tmp_path / "packages") == tmp_path / "packages" / binary.file_name
+
+
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 32])
 def test_a_binary_of_any_size_is_fetched_by_the_fewest_calls(here, store, size):
     content = b"x" * size

@@ -34,6 +34,14 @@ def test_another_job_may_not(other: dict[str, object]) -> None:
     assert refused.value.message == "job j1 exists, and is another one: m.C in context ctx"
 
 
+def test_the_same_job_has_the_same_jars_in_the_same_order() -> None:
+    job = replace(JOB, dependencies=(replace(BINARY, app_name="b"), replace(BINARY, app_name="c")))
+    check_repeated(replace(AGAIN, dependencies=("b", "c")), job, CONFIG)
+    for others in ((), ("b",), ("c", "b")):
+        with pytest.raises(JobExists):
+            check_repeated(replace(AGAIN, dependencies=others), job, CONFIG)
+
+
 def test_a_refusal_is_raised_again_and_a_failure_is_not() -> None:
     with pytest.raises(ValidationFailed) as refused:
         check_repeated(AGAIN, JOB.after(JobEvent.FAILED, ErrorData("no input", PROBLEM, "")), CONFIG)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from rayjobs.errors import (
@@ -124,6 +125,29 @@ async def test_a_job_comes_back_as_it_was_stored_through_all_its_states(store: S
     assert failed
     assert await store.get_job("j1") == JobReply(failed)
     assert (await store.get_job("j1")).job.start_time.tzinfo is UTC
+
+
+async def test_a_job_comes_back_with_the_binaries_that_it_depends_on(store: Store) -> None:
+    dependencies = (replace(EGG, app_name='of "quotes", ü'), replace(EGG, upload_time=utc_now(), sha256="f" * 64))
+    job = replace(a_job("j1"), dependencies=dependencies, is_async=True)
+    await store.create_job(job, {})
+    assert (await store.get_job("j1")).job == job
+    restarting = await change(store, await change(store, job, JobEvent.VALIDATED), JobEvent.CONTEXT_RESTARTING, LOST)
+    assert await store.restarting_jobs("c1") == [(restarting, {})]
+    assert restarting.dependencies == dependencies
+
+
+async def test_a_file_that_was_made_before_jobs_had_dependencies_is_opened(tmp_path: Path) -> None:
+    first = Store(str(tmp_path), INLINE_BYTES)
+    await first.create_job(a_job("old"), {})
+    await first.close()
+    with duckdb.connect(tmp_path / "rayjobs.duckdb") as file:
+        file.execute("ALTER TABLE jobs DROP COLUMN dependencies")
+    second = Store(str(tmp_path), INLINE_BYTES)
+    new = replace(a_job("new"), dependencies=(EGG,))
+    await second.create_job(new, {})
+    assert [job.dependencies for job in await second.list_jobs(10, None)] == [(EGG,), ()]
+    await second.close()
 
 
 async def test_unknown_jobs_are_no_such_job(store: Store) -> None:
@@ -561,6 +585,31 @@ async def test_a_binary_in_use_stays(store: Store) -> None:
     await change(store, a_job("j1"), JobEvent.KILLED, LOST)
     with pytest.raises(BinaryInUse, match="j2"):
         await store.delete_binary("app")
+
+
+async def test_a_binary_that_an_unfinished_job_depends_on_is_in_use(store: Store) -> None:
+    held = await upload(store, "needed", b"x")
+    for job_id, name in (("j1", "needed"), ("j2", "needed too")):
+        job = replace(a_job(job_id, app_name="main"), dependencies=(EGG, replace(held, app_name=name)))
+        await store.create_job(job, {})
+    with pytest.raises(BinaryInUse, match=r"Binary is in use by job\(s\): j1$"):
+        await store.delete_binary("needed")
+    await change(store, a_job("j1"), JobEvent.KILLED, LOST)
+    await store.delete_binary("needed")
+    assert await content_of(store, held.sha256) == b"x"
+    await change(store, a_job("j2"), JobEvent.KILLED, LOST)
+    await upload(store, "other", b"y")
+    await store.delete_binary("other")
+    with pytest.raises(NoSuchBinary):
+        await content_of(store, held.sha256)
+
+
+async def test_several_binaries_are_found_in_order_and_the_first_that_is_not_there_is_named(store: Store) -> None:
+    one, two = await upload(store, "one", b"1"), await upload(store, "two", b"2")
+    assert await store.get_binaries(["two", "one", "two"]) == [two, one, two]
+    assert await store.get_binaries([]) == []
+    with pytest.raises(NoSuchBinary, match=r"^appName none not found$"):
+        await store.get_binaries(["one", "none", "nil"])
 
 
 async def test_a_deleted_binary_is_gone_with_all_versions_and_ended_jobs_still_name_it(

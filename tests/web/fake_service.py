@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from rayjobs.errors import (
     NoSuchJob,
     RayJobsError,
 )
+from rayjobs.job_binaries import check_binaries, names_to_find
 from rayjobs.records import (
     BinaryInfo,
     BinaryType,
@@ -87,7 +89,8 @@ class FakeService:
 
     async def delete_binary(self, app_name: str) -> None:
         self._fail()
-        users = [j.job_id for j in self.jobs.values() if j.binary.app_name == app_name and not j.state.is_final]
+        unfinished = [job for job in self.jobs.values() if not job.state.is_final]
+        users = [job.job_id for job in unfinished if app_name in [binary.app_name for binary in job.binaries]]
         if users:
             raise BinaryInUse(f"Binary is in use by job(s): {', '.join(users)}")
         if self.binaries.pop(app_name, None) is None:
@@ -149,12 +152,14 @@ class FakeService:
 
     async def start_job(self, submission: Submission) -> JobReply:
         self._fail()
-        binary = self.binaries.get(submission.app_name)
-        if binary is None:
-            raise NoSuchBinary(f"appName {submission.app_name} not found")
+        names = names_to_find(submission)
+        for missing in (name for name in names if name not in self.binaries):
+            raise NoSuchBinary(f"appName {missing} not found")
+        binaries = [self.binaries[name] for name in names]
         name = submission.context or f"{uuid4()}-{submission.class_path}"
         if submission.context and name not in self.contexts:
             raise NoSuchContext(f"context {name} not found")
+        check_binaries(submission, binaries)
         if submission.class_path not in self.programs:
             raise NoSuchClass(f"classPath {submission.class_path} not found")
         job_id = submission.job_id
@@ -162,7 +167,8 @@ class FakeService:
             check_repeated(submission, self.jobs[job_id], self.submissions[job_id].config)
             await asyncio.wait([self.tasks[job_id]], timeout=submission.wait_s)
             return await self.get_job(job_id)
-        new = JobInfo(job_id, "c1", name, binary, submission.class_path, JobState.STARTED, utc_now())
+        new = JobInfo(job_id, "c1", name, binaries[0], submission.class_path, JobState.STARTED, utc_now())
+        new = replace(new, dependencies=tuple(binaries[1:]))
         self.jobs[job_id] = new.after(JobEvent.VALIDATED)
         self.submissions[job_id] = submission
         self.tasks[job_id] = asyncio.create_task(self._run(submission))

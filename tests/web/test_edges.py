@@ -191,7 +191,7 @@ async def test_parameters_that_a_route_does_not_know_are_ignored(path: str, http
     assert (asked.status_code, asked.content) == (plain.status_code, plain.content)
 
 
-@pytest.mark.parametrize(("spelled", "name"), [("no%20uri", "no uri"), ("http://x/a.jar", "http://x/a.jar")])
+@pytest.mark.parametrize(("spelled", "name"), [("no%20uri", "no uri"), ("a/b.jar", "a/b.jar"), ("C:a", "C:a")])
 async def test_a_name_in_cp_may_be_any_text(spelled: str, name: str, http: httpx.AsyncClient) -> None:
     reply = await http.post(f"/jobs?cp={spelled}&mainClass=m.Echo")
     assert (reply.status_code, reply.json()["result"]) == (404, f"appName {name} not found")

@@ -156,11 +156,71 @@ async def test_cp_and_main_class_come_from_query_or_body(query: str, body: str, 
     assert (reply.status_code, reply.json()["classPath"]) == (202, "m.Echo")
 
 
-async def test_several_binaries_are_refused(http: httpx.AsyncClient) -> None:
+async def test_several_packages_of_python_are_refused(http: httpx.AsyncClient) -> None:
+    await _upload_jars(http, "other")
     reply = await http.post("/jobs?cp=app,%20other&mainClass=m.Echo")
     assert (reply.status_code, reply.json()["status"]) == (400, "JOB LOADING FAILED")
     assert reply.json()["result"]["message"] == "Python should have exactly one package file! Found: 2"
     assert reply.json()["code"] == "job-loading-failed"
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "names"),
+    [
+        ("cp=a,b,c&mainClass=m.Echo", "", ["a", "b", "c"]),
+        ("", "cp = [c, a], mainClass = m.Echo, dependent-jar-uris = [b]", ["c", "a", "b"]),
+        ("appName=a&classPath=m.Echo", 'dependent-jar-uris = "b, c"', ["a", "b", "c"]),
+        ("appName=a&classPath=m.Echo", '{"dependent-jar-uris": ["c"], "cp": "b"}', ["a", "c"]),
+        ("appName=a&classPath=m.Echo", "dependent-jar-uris = null", ["a"]),
+    ],
+)
+async def test_a_job_runs_with_several_jars_the_main_one_first(
+    query: str, body: str, names: list[str], http: httpx.AsyncClient, fake: FakeService
+) -> None:
+    await _upload_jars(http, "a", "b", "c")
+    job_id = (await http.post(f"/jobs?{query}", content=body)).json()["jobId"]
+    assert [binary.app_name for binary in fake.jobs[job_id].binaries] == names
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [("a,none,nil", "none"), ("none,a", "none"), ("file:a.jar,none", "none"), ("app,none", "none")],
+)
+async def test_the_first_binary_that_is_not_there_is_named(names: str, missing: str, http: httpx.AsyncClient) -> None:
+    await _upload_jars(http, "a")
+    reply = await http.post(f"/jobs?cp={names}&mainClass=m.Echo&context=none")
+    assert (reply.status_code, reply.json()["result"]) == (404, f"appName {missing} not found")
+
+
+@pytest.mark.parametrize("uri", ["http://x/a.jar", "s3://x/a.jar", "file:/srv/a.jar", "file:a.jar"])
+@pytest.mark.parametrize(
+    "query", ["cp={}&mainClass=m.Echo", "cp=app,{}&mainClass=m.Echo", "appName=app&classPath=m.Echo"]
+)
+async def test_a_uri_in_place_of_a_name_is_refused_once_the_context_is_known(
+    query: str, uri: str, http: httpx.AsyncClient
+) -> None:
+    body = {"dependent-jar-uris": [uri]}
+    reply = await http.post(f"/jobs?{query.format(uri)}&context=none", json=body)
+    assert (reply.status_code, reply.json()["code"]) == (404, "no-such-context")
+    reply = await http.post(f"/jobs?{query.format(uri)}&context=ctx", json=body)
+    assert (reply.status_code, reply.json()["status"]) == (400, "JOB LOADING FAILED")
+    assert reply.json()["result"]["message"] == (
+        f"{uri} is a URI, and none is loaded: upload the file with POST /binaries/<name>, and give that name"
+    )
+
+
+async def test_a_jar_does_not_depend_on_a_package_of_python(http: httpx.AsyncClient) -> None:
+    await _upload_jars(http, "a")
+    reply = await http.post("/jobs?cp=a,app&mainClass=m.Echo")
+    assert (reply.status_code, reply.json()["code"]) == (400, "job-loading-failed")
+    assert reply.json()["result"]["message"] == "app is no jar (Egg): a jar can only depend on jars"
+
+
+async def test_a_jar_that_another_one_needs_is_in_use(http: httpx.AsyncClient) -> None:
+    await _upload_jars(http, "a", "b")
+    job_id = (await http.post("/jobs?cp=a,b&mainClass=m.Waits")).json()["jobId"]
+    reply = await http.delete("/binaries/b")
+    assert (reply.status_code, reply.json()["result"]) == (403, f"Binary is in use by job(s): {job_id}")
 
 
 @pytest.mark.parametrize(
@@ -328,3 +388,9 @@ async def test_killing_a_failed_job_answers_its_error(http: httpx.AsyncClient) -
     reply = await http.delete(f"/jobs/{job_id}")
     error = {"message": "boom", "errorClass": "ValueError", "stack": "Traceback: here"}
     assert (reply.status_code, reply.json()) == (200, {"status": "ERROR", "ERROR": error})
+
+
+async def _upload_jars(http: httpx.AsyncClient, *names: str) -> None:
+    for name in names:
+        headers = {"Content-Type": "application/java-archive"}
+        assert (await http.post(f"/binaries/{name}", content=b"PK\x03\x04 a jar", headers=headers)).is_success

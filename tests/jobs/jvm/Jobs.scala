@@ -21,7 +21,7 @@ class Echo extends Job {
 class Types extends Job {
   def apply(session: SparkSession, config: JavaMap[String, Object]): Object = Map(
     "decimal" -> new java.math.BigDecimal("1.50"), "nan" -> Double.NaN, "date" -> java.time.LocalDate.of(2020, 1, 2),
-    "some" -> Some("a"), "none" -> None, "tuple" -> (("a", 1)), "set" -> Set(1), "case" -> Person("Ann", 5),
+    "some" -> Some("a"), "none" -> None, "tuple" -> (("a", 1)), "set" -> Set(1), "bytes" -> Array[Byte](1, 2), "case" -> Person("Ann", 5),
     "rows" -> session.range(2).toDF("n").collect())
 }
 
@@ -65,6 +65,11 @@ class Forever extends Job {
     while (true) {}
     null
   }
+}
+
+/** Returns what has no JSON form. */
+class Unfit extends Job {
+  def apply(session: SparkSession, config: JavaMap[String, Object]): Object = new Object
 }
 
 class NoJob

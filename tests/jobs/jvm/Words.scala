@@ -1,0 +1,3 @@
+package words
+
+object Words { def greet(name: String): String = s"GREETING $name" }
