@@ -23,9 +23,9 @@ from typing import Protocol
 import httpx
 
 from rayjobs import __version__
-from rayjobs.errors import ErrorData
+from rayjobs.errors import BadConfig, ErrorData
 from rayjobs.records import Callback, CallbackState, JobReply, utc_now
-from rayjobs.settings import Settings
+from rayjobs.settings import SIGNING_SECRET, Settings
 from rayjobs.states import JobState
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 STEP_S = 1.0
 LONGEST_RETRY_S = 300.0
 LONGEST_ANSWER_BYTES = 64 * 2**10
+LONGEST_RESULT_BYTES = 16 * 2**20
+"""A longer result is left out: it would pass through the memory of the supervisor, for each attempt."""
+SKIM_S = 1.0
 AT_ONCE = 32
 AT_ONCE_PER_RECEIVER = 4
 SECRET_FILE = "callback-secret"
@@ -46,8 +49,8 @@ class CallbackStore(Protocol):
     async def due_callbacks(self, now: datetime, sending: list[str], limit: int, per_receiver: int) -> list[Callback]:
         """What is to be sent at `now`, without what is being sent."""
 
-    async def get_job(self, job_id: str) -> JobReply:
-        """The job and its result."""
+    async def get_job(self, job_id: str, longest_result_bytes: int | None = None) -> JobReply:
+        """The job and its result, unless that is longer."""
 
     async def record_attempt(self, before: Callback, after: Callback) -> None:
         """Write what an attempt came to."""
@@ -67,7 +70,7 @@ class Attempt:
 
 
 def body_of(reply: JobReply) -> bytes:
-    """The JSON that is sent: `jobId`, `status` and `result`, which a FINISHED job lacks if it was lost."""
+    """The JSON that is sent: `jobId`, `status` and `result`, which a FINISHED job lacks if it was lost or too long."""
     job = reply.job
     fields = {"jobId": job.job_id, "status": job.state}
     if job.state is JobState.FINISHED:
@@ -125,7 +128,10 @@ def kept_secret(folder: Path) -> str:
             file.flush()
             os.fsync(descriptor)
         os.replace(draft, path)
-    return path.read_text().strip()
+    secret = path.read_text().strip()
+    if not SIGNING_SECRET.fullmatch(secret):
+        raise BadConfig(f"{path} holds no secret (whsec_ and base64): callbacks wait until it does, or is deleted")
+    return secret
 
 
 class CallbackSender:
@@ -141,10 +147,7 @@ class CallbackSender:
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._has_sent = asyncio.Event()
         logging.getLogger("httpx").setLevel(logging.WARNING)  # below, it logs whole URLs, with passwords
-        # Without cookies: a receiver that knows one submitter by a cookie must not take another one for him.
-        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        # Without httpx' own timeouts, each for a part: an attempt has one as a whole.
-        self._http = httpx.AsyncClient(cookies=no_cookies, timeout=None, follow_redirects=False)
+        self._http: httpx.AsyncClient | None = None
 
     async def run(self) -> None:
         """A step each second, and when an attempt is over, until cancelled; attempts under way are then cancelled."""
@@ -178,23 +181,29 @@ class CallbackSender:
         self._has_sent.clear()
 
     async def _attempt(self, callback: Callback, key: bytes) -> None:
-        """Send it and record what came of that; what cannot be recorded is sent again."""
+        """Send it and record what came of that; while that cannot be recorded it is not sent again."""
         try:
-            attempt = await self._send(callback, key)
-            after = after_attempt(callback, attempt, self._settings)
+            after = after_attempt(callback, await self._send(callback, key), self._settings)
             _log(after)
-            await self._store.record_attempt(callback, after)
+            while not await self._record(callback, after):
+                await asyncio.sleep(STEP_S)
             self._has_sent.set()
-        except Exception:
-            log.exception("the callback of job %s was sent, and that could not be recorded", callback.job_id)
         finally:
             del self._sending[callback.job_id]
+
+    async def _record(self, before: Callback, after: Callback) -> bool:
+        try:
+            await self._store.record_attempt(before, after)
+        except Exception:
+            log.exception("the callback of job %s was sent, and that could not be recorded yet", before.job_id)
+            return False
+        return True
 
     async def _send(self, callback: Callback, key: bytes) -> Attempt:
         """Whatever goes wrong is the attempt's failure, so that nothing is tried for ever; a URL may be anything."""
         limit_s = self._settings.callback_timeout_s
         try:
-            body = body_of(await self._store.get_job(callback.job_id))
+            body = body_of(await self._store.get_job(callback.job_id, LONGEST_RESULT_BYTES))
             async with asyncio.timeout(limit_s):
                 status = await self._post(callback, body, key)
         except TimeoutError:
@@ -213,15 +222,29 @@ class CallbackSender:
             "webhook-timestamp": str(now),
             "webhook-signature": signature_of(key, callback.job_id, now, body),
         }
-        async with self._http.stream("POST", callback.url, content=body, headers=headers) as answer:
-            await _skim(answer)
+        async with self._client().stream("POST", callback.url, content=body, headers=headers) as answer:
+            with contextlib.suppress(httpx.HTTPError, TimeoutError):
+                async with asyncio.timeout(SKIM_S):
+                    await _skim(answer)
             return answer.status_code
+
+    def _client(self) -> httpx.AsyncClient:
+        """Made at the first attempt, whose failure it is if the environment names proxies that cannot be used.
+
+        Without cookies: a receiver that knows one submitter by a cookie must not take another one for him. Without the
+        timeouts of httpx, each for a part: an attempt has one as a whole.
+        """
+        if self._http is None:
+            no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+            self._http = httpx.AsyncClient(cookies=no_cookies, timeout=None, follow_redirects=False)
+        return self._http
 
     async def _close(self) -> None:
         for task in self._sending.values():
             task.cancel()
         await asyncio.gather(*self._sending.values(), return_exceptions=True)
-        await self._http.aclose()
+        if self._http:
+            await self._http.aclose()
 
 
 async def _skim(answer: httpx.Response) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
-from rayjobs.errors import ActorGone, NoRunningJob, NoSuchContext, NoSuchJob, TooLarge
+from rayjobs.errors import ActorGone, ContextStopping, JobExists, NoRunningJob, NoSuchContext, NoSuchJob, TooLarge
 from rayjobs.job_binaries import names_to_find
 from rayjobs.records import BinaryInfo, BinaryType, Callback, ContextInfo, JobInfo, JobReply
 from rayjobs.repetition import check_repeated
@@ -83,6 +83,15 @@ class ClusterService:
     async def start_job(self, submission: Submission) -> JobReply:
         if submission.may_be_repeated and (known := await self._known(submission)):
             return known
+        try:
+            return await self._start(submission)
+        except (JobExists, ContextStopping):
+            # The job of that id may have come, and gone, since it was asked for.
+            if submission.may_be_repeated and (known := await self._known(submission)):
+                return known
+            raise
+
+    async def _start(self, submission: Submission) -> JobReply:
         if submission.context is None:
             return await self._ask(cluster.SUPERVISOR, "submit", submission)
         kept = self._handles.get(cluster.context_actor_name(submission.context))
@@ -107,7 +116,7 @@ class ClusterService:
         except NoSuchJob:
             return None
         check_repeated(submission, reply.job, await self.job_config(submission.job_id))
-        if submission.wait_s <= 0 or reply.job.state.is_final:
+        if reply.job.state.is_final:
             return reply
         with contextlib.suppress(ActorGone, NoRunningJob):
             context = cluster.context_actor_name(reply.job.context_name)

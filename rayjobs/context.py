@@ -26,6 +26,7 @@ from rayjobs.named_registry import NamedEntry, NamedRegistry
 from rayjobs.node_files import ClusterStoreFiles, NodeFiles
 from rayjobs.process_log import log_to_stderr
 from rayjobs.records import BinaryInfo, ContextInfo, ContextOver, JobInfo, JobReply, killed_error, utc_now
+from rayjobs.repetition import check_repeated
 from rayjobs.runners import RunnerPool
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
@@ -89,6 +90,7 @@ class Context:
         """
         try:
             job = self._jobs.get(submission.job_id) or await self._occupy_slot(submission)
+            check_repeated(submission, job.info, job.config)
         except RayJobsError:
             self._end_if_adhoc()
             raise

@@ -43,7 +43,7 @@ class JobRun:
 
     def __init__(self, info: JobInfo, config: dict[str, Any], place: Workplace):
         self.info = info
-        self._config = config
+        self.config = config
         self._place = place
         self._runner: RunnerSlot | None = None
         self._start: asyncio.Task[None] | None = None
@@ -98,7 +98,7 @@ class JobRun:
     async def _run_steps(self) -> None:
         runner = self._runner = await self._place.pool.take(self.info.binaries)
         await self._load_class(runner)
-        config = trees.merge(self._place.job_defaults, self._config)
+        config = trees.merge(self._place.job_defaults, self.config)
         task = Task(self.info.job_id, self.info.class_path, config)
         _, verdict = await asyncio.gather(self._stored(), cluster.call(runner.handle.validate.remote(task)))
         match verdict:
@@ -150,7 +150,7 @@ class JobRun:
         if self._start is None and self.info.state is JobState.RESTARTING:
             return
         if self._start is None:
-            written = cluster.call(self._place.store.create_job.remote(self.info, self._config))
+            written = cluster.call(self._place.store.create_job.remote(self.info, self.config))
             self._start = asyncio.ensure_future(written)
         await asyncio.shield(self._start)
 
@@ -227,8 +227,10 @@ class JobRun:
         """End a runner that was not released, and the Spark work that its job has begun."""
         if self._runner:
             self._place.pool.discard(self._runner)
-            with contextlib.suppress(Exception):
-                await self._place.cancel_spark(self.info.job_id)
+            # Without a record the id is that of another job.
+            if self._is_recorded():
+                with contextlib.suppress(Exception):
+                    await self._place.cancel_spark(self.info.job_id)
 
     async def _ship_log(self) -> None:
         """Move what the job wrote to the store; a log that cannot be kept costs the job nothing else."""

@@ -257,7 +257,7 @@ def _parse(text: str) -> dict[str, Any]:
 _BOOLEANS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
 # As browsers write them: a star, a path or a capital letter would match no `Origin`, or all.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
-_SIGNING_SECRET = re.compile(r"whsec_([A-Za-z0-9+/]{4}){8,}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+SIGNING_SECRET = re.compile(r"whsec_([A-Za-z0-9+/]{4}){8,}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -289,7 +289,7 @@ def _checked(settings: Settings) -> Settings:
             raise BadConfig(f"setting http.allowed-origins: {origin!r} is not an origin like https://jobs.example:8443")
     if settings.max_jobs_per_context < 1:
         raise BadConfig("setting contexts.max-jobs-per-context: a context needs at least one job slot")
-    if settings.callback_secret and not _SIGNING_SECRET.fullmatch(settings.callback_secret):
+    if settings.callback_secret and not SIGNING_SECRET.fullmatch(settings.callback_secret):
         raise BadConfig("setting callbacks.secret: expected whsec_ and the base64 of at least 24 bytes")
     if settings.callback_attempts < 1:
         raise BadConfig("setting callbacks.attempts: a callback needs at least one attempt")

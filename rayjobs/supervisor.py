@@ -22,6 +22,7 @@ from rayjobs.errors import (
     ContextExists,
     ContextRestarting,
     ContextStopping,
+    NoRunningJob,
     NoSuchContext,
     NoSuchJob,
     RayJobsError,
@@ -125,6 +126,8 @@ class Supervisor:
         The same job id again joins the job that there is. Raises what `JobService.start_job` does.
         """
         await self._recovered()
+        if submission.context is None and (known := await self._known_adhoc(submission)):
+            return known
         store = await cluster.find(cluster.STORE)
         binaries = await cluster.call(store.get_binaries.remote(names_to_find(submission)))
         if submission.context is None:  # before a context is started for it
@@ -133,6 +136,19 @@ class Supervisor:
         with contextlib.suppress(ActorGone):
             if live.handle:
                 return await cluster.call(live.handle.submit.remote(submission))
+        return await self.job_after_loss(submission)
+
+    async def _known_adhoc(self, submission: Submission) -> JobReply | None:
+        """The job if it has begun: this call may be one that Ray makes again after a restart of this actor."""
+        store = await cluster.find(cluster.STORE)
+        try:
+            context = (await cluster.call(store.get_job.remote(submission.job_id))).job.context_name
+        except NoSuchJob:
+            return None
+        live = self._live.get(context)
+        if live and live.handle:
+            with contextlib.suppress(ActorGone, NoRunningJob):
+                return await cluster.call(live.handle.await_job.remote(submission.job_id, submission.wait_s))
         return await self.job_after_loss(submission)
 
     async def require_running(self, name: str) -> None:
@@ -360,9 +376,9 @@ class _StoreActor:
         store = await cluster.find(cluster.STORE)
         return await cluster.call(store.due_callbacks.remote(now, sending, limit, per_receiver))
 
-    async def get_job(self, job_id: str) -> JobReply:
+    async def get_job(self, job_id: str, longest_result_bytes: int | None = None) -> JobReply:
         store = await cluster.find(cluster.STORE)
-        return await cluster.call(store.get_job.remote(job_id))
+        return await cluster.call(store.get_job.remote(job_id, longest_result_bytes))
 
     async def record_attempt(self, before: Callback, after: Callback) -> None:
         store = await cluster.find(cluster.STORE)

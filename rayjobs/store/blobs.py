@@ -92,9 +92,12 @@ class Blobs:
         """Make a draft the job's result, durably. Does no harm twice."""
         move_durably(draft, self._results / f"{safe_job_id(job_id)}.json")
 
-    def read_result(self, job_id: str) -> bytes | None:
-        """None if there is no such file."""
-        return _read(self._results / f"{safe_job_id(job_id)}.json")
+    def read_result(self, job_id: str, longest_bytes: int | None = None) -> bytes | None:
+        """None if there is no such file, or it is longer than that."""
+        path = self._results / f"{safe_job_id(job_id)}.json"
+        if longest_bytes is not None and path.exists() and path.stat().st_size > longest_bytes:
+            return None
+        return _read(path)
 
     def save_log(self, job_id: str, content: bytes) -> None:
         """Replace the job's log. Not synced: a power cut may cost it, a killed process does not."""

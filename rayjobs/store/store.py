@@ -52,6 +52,7 @@ from rayjobs.store.uploads import Uploads
 T = TypeVar("T")
 
 FILE_THREADS = 4
+UPLOAD_THREADS = 2
 
 
 class Store:
@@ -64,7 +65,8 @@ class Store:
         self._file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="store-files")
         try:
             self._blobs = Blobs(Path(data_dir))
-            self._uploads = Uploads(self._blobs, self._file_threads)
+            # Threads of their own: the sync of a large upload must not delay the ends of jobs.
+            self._uploads = Uploads(self._blobs, ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="store-uploads"))
             self._data_files = DataFiles(Path(data_dir) / "data")
             self._writer = _connect(Path(data_dir) / "rayjobs.duckdb")
             self._reader = self._writer.cursor()
@@ -216,9 +218,13 @@ class Store:
 
         Returns how many jobs. What has not ended stays, however old.
         """
-        job_ids = await self._group.run(lambda: self._delete_older(before))
+        final, since = _values(JOB_FINAL), rows.zoneless(before)
+        old = await self._read("old_jobs", final=final, before=since, pending=CallbackState.PENDING.value)
+        job_ids = [row["job_id"] for row in old]
+        # Files first: what cannot be removed now is found again as long as it has a row.
         with _storage_failure("can't delete old results"):
             await _in(self._file_threads, self._blobs.remove_jobs, job_ids)
+        await self._group.run(lambda: self._delete_jobs(job_ids, since))
         return len(job_ids)
 
     async def unfinished_contexts(self) -> list[ContextInfo]:
@@ -252,14 +258,14 @@ class Store:
             draft = await _in(self._file_threads, self._blobs.draft_result, content)
         return await self._group.run(lambda: self._finish_job(info, draft))
 
-    async def get_job(self, job_id: str) -> JobReply:
-        """Raises `NoSuchJob`."""
+    async def get_job(self, job_id: str, longest_result_bytes: int | None = None) -> JobReply:
+        """The job, without its result if that is in a file and longer than told; raises `NoSuchJob`."""
         found = await self._read("get_job", job_id=job_id)
         if not found:
             raise NoSuchJob(f"No such job ID {job_id}")
         job, result = rows.job_of(found[0]), found[0]["result"]
         if job.state is JobState.FINISHED and result is None:
-            result = await self._result_in_file(job_id)
+            result = await self._result_in_file(job_id, longest_result_bytes)
         return JobReply(job, result)
 
     async def list_jobs(self, limit: int, state: JobState | None) -> list[JobInfo]:
@@ -369,16 +375,12 @@ class Store:
     def _restarting(self, context_id: str) -> list[rows.Row]:
         return self._execute("restartable_jobs", context_id=context_id, state=JobState.RESTARTING.value)
 
-    def _delete_older(self, before: datetime) -> list[str]:
-        values = {"final": _values(JOB_FINAL), "before": rows.zoneless(before)}
-        found = self._execute("old_jobs", **values, pending=CallbackState.PENDING.value)
-        old = [row["job_id"] for row in found]
-        if old:
-            self._execute("delete_results", job_ids=old)
-            self._execute("delete_callbacks", job_ids=old)
-            self._execute("delete_jobs", job_ids=old)
-        self._execute("delete_old_contexts", final=_values(CONTEXT_FINAL), before=values["before"])
-        return old
+    def _delete_jobs(self, job_ids: list[str], before: datetime) -> None:
+        if job_ids:
+            self._execute("delete_results", job_ids=job_ids)
+            self._execute("delete_callbacks", job_ids=job_ids)
+            self._execute("delete_jobs", job_ids=job_ids)
+        self._execute("delete_old_contexts", final=_values(CONTEXT_FINAL), before=before)
 
     def _end_orphans(self, error: ErrorData) -> list[str]:
         return self._end_jobs("orphaned_jobs", error, final=_values(CONTEXT_FINAL))
@@ -404,7 +406,7 @@ class Store:
         if not self._changed("change_job", **rows.row_of_change(info), leaving=_values(leaving)):
             return bool(self._execute("is_job_so", **rows.row_of_state(info)))
         if info.callback_url and info.state.is_final:
-            due = Callback(info.job_id, info.callback_url, CallbackState.PENDING, next_attempt=info.end_time)
+            due = Callback(info.job_id, info.callback_url, CallbackState.PENDING, next_attempt=utc_now())
             self._execute("add_callback", **rows.row_of_callback(due), url=due.url)
         return True
 
@@ -468,9 +470,9 @@ class Store:
         with _storage_failure("can't read the job store"):
             return await _in(self._reader_thread, _fetch, self._reader, query, values)
 
-    async def _result_in_file(self, job_id: str) -> str | None:
+    async def _result_in_file(self, job_id: str, longest_bytes: int | None) -> str | None:
         with _storage_failure(f"can't read the result of job {job_id}"):
-            content = await _in(self._file_threads, self._blobs.read_result, job_id)
+            content = await _in(self._file_threads, self._blobs.read_result, job_id, longest_bytes)
         return None if content is None else content.decode()
 
     def _checkpoint(self) -> None:

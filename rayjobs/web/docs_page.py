@@ -35,6 +35,10 @@ _PAGE = f"""<!DOCTYPE html>
 """
 
 
+_NO_FRAMES = {"Content-Security-Policy": "frame-ancestors 'none'", "X-Frame-Options": "DENY"}
+"""The page can call every route: no other page may have it in a frame and let people click on what they do not see."""
+
+
 class DocsRoutes:
     def __init__(self) -> None:
         self._document: JsonObject | None = None
@@ -54,7 +58,7 @@ class DocsRoutes:
         return render.Json(self._document)
 
     async def page(self, request: Request) -> Response:
-        return HTMLResponse(_PAGE)
+        return HTMLResponse(_PAGE, headers=_NO_FRAMES)
 
     async def file(self, request: Request) -> Response:
         name = segment(request, "file")

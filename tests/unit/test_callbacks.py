@@ -17,7 +17,7 @@ import pytest
 
 from rayjobs import callbacks
 from rayjobs.callbacks import Attempt, CallbackSender, CallbackStore, after_attempt, body_of, kept_secret, key_of
-from rayjobs.errors import ErrorData, StorageFailure
+from rayjobs.errors import BadConfig, ErrorData, StorageFailure
 from rayjobs.records import BinaryInfo, BinaryType, Callback, CallbackState, JobInfo, JobReply
 from rayjobs.settings import Settings
 from rayjobs.states import JobEvent, JobState, job_states_leading
@@ -336,14 +336,14 @@ class ForgetfulStore:
         await self._record(before, after)
 
 
-async def test_what_cannot_be_recorded_is_sent_again(
+async def test_what_cannot_be_recorded_yet_is_recorded_later_and_not_sent_again(
     store: Store, receiver: Receiver, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with sending(ForgetfulStore(store), quick(tmp_path)):
         await ended_job(store, "j", receiver.url)
         sent = await over(store, "j")
-    assert (sent.state, sent.attempts, len(receiver.received)) == (CallbackState.SENT, 1, 2)
-    assert "the callback of job j was sent, and that could not be recorded" in caplog.text
+    assert (sent.state, sent.attempts, len(receiver.received)) == (CallbackState.SENT, 1, 1)
+    assert "the callback of job j was sent, and that could not be recorded yet" in caplog.text
 
 
 async def test_a_name_and_password_are_sent_as_such_and_not_logged_and_cookies_stay_away(
@@ -359,3 +359,21 @@ async def test_a_name_and_password_are_sent_as_such_and_not_logged_and_cookies_s
     assert "authorization" not in two.headers and "cookie" not in two.headers
     assert "callback of job one" in caplog.text
     assert "pass" not in caplog.text and "httpx" not in caplog.text
+
+
+async def test_proxies_that_cannot_be_used_fail_the_attempt_alone(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "foo://nowhere")
+    async with sending(store, quick(tmp_path, callback_attempts=1)):
+        await ended_job(store, "j", "http://127.0.0.1:9/")
+        failed = await over(store, "j")
+    assert failed.state is CallbackState.FAILED and "foo" in str(failed.last_error)
+
+
+@pytest.mark.parametrize("content", ["", "no secret", "whsec_!!"])
+def test_a_file_that_holds_no_secret_is_not_signed_with(tmp_path: Path, content: str) -> None:
+    (tmp_path / callbacks.SECRET_FILE).write_text(content)
+    with pytest.raises(BadConfig) as refused:
+        callbacks.kept_secret(tmp_path)
+    assert str(tmp_path / callbacks.SECRET_FILE) in refused.value.message
