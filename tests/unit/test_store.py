@@ -222,6 +222,15 @@ async def test_the_inline_limit_is_in_bytes_and_included(store: Store, tmp_path:
     assert files(tmp_path / "results") == ["not.json"]
 
 
+async def test_a_reader_may_do_without_a_result_that_is_too_long_for_it(store: Store) -> None:
+    job = await running_job(store, "j1")
+    result = "1" * 2 * INLINE_BYTES
+    await store.finish_job(job.after(JobEvent.SUCCEEDED), result)
+    assert (await store.get_job("j1", len(result))).result_json == result
+    without = await store.get_job("j1", len(result) - 1)
+    assert (without.job.state, without.result_json) == (JobState.FINISHED, None)
+
+
 async def test_a_large_result_that_came_too_late_leaves_the_winner_alone(store: Store, tmp_path: Path) -> None:
     job = await running_job(store, "j1")
     finished = job.after(JobEvent.SUCCEEDED)
