@@ -128,11 +128,16 @@ class Context:
         Raises `TimeoutError` after `wait_s`.
         """
         async with asyncio.timeout(wait_s):
-            return await self._named.claim(name, job_id)
+            entry = await self._named.claim(name, job_id)
+        if entry is None and job_id not in self._jobs:
+            # It was killed while it waited: nobody would make what it has claimed.
+            self._named.release(job_id)
+            raise NoRunningJob(f"No running job with ID {job_id}")
+        return entry
 
-    async def release_names(self, job_id: str) -> None:
+    async def release_name(self, name: str, job_id: str) -> None:
         """The job does not make what it had claimed."""
-        self._named.release(job_id)
+        self._named.release(job_id, name)
 
     async def find_named(self, name: str) -> NamedEntry | None:
         """The object of that name, None if there is none."""

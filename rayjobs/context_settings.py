@@ -11,8 +11,11 @@ from rayjobs.errors import BadConfig
 PROXY_USER = "spark.proxy.user"
 """Names the user that a context's Spark is to be, as Hadoop's proxy users are."""
 STOP_ON_ERROR = "stop-context-on-job-error"
+HIVE = "spark.session.hive.enabled"
+SUPERVISE = "launcher.spark.driver.supervise"
 
 _PATH = "spark.context-settings."
+_SPELLINGS = {"launcher.spark.": "spark.", "passthrough.spark.": "spark.", "hadoop.": "spark.hadoop."}
 _ALIASES = {"numCores": "num-cpu-cores", "memPerNode": "memory-per-node"}
 
 
@@ -39,5 +42,14 @@ def jar_names(settings: dict[str, Any]) -> list[str]:
 
 
 def plain_names(settings: dict[str, Any]) -> dict[str, Any]:
-    """The same settings, older names replaced."""
-    return {_ALIASES.get(key, key): value for key, value in settings.items()}
+    """The same settings, each under the one name that all of ours goes by."""
+    return {_plain_name(key): value for key, value in settings.items()}
+
+
+def _plain_name(key: str) -> str:
+    if key in _ALIASES or key == SUPERVISE:
+        return _ALIASES.get(key, key)
+    for given, prefix in _SPELLINGS.items():
+        if key.startswith(given):
+            return prefix + key.removeprefix(given)
+    return key

@@ -226,7 +226,7 @@ class JobRun:
     async def _discard_runner(self) -> None:
         """End a runner that was not released, and the Spark work that its job has begun."""
         if self._runner:
-            self._place.pool.discard(self._runner)
+            await self._place.pool.end(self._runner)
             # Without a record the id is that of another job.
             if self._is_recorded():
                 with contextlib.suppress(Exception):

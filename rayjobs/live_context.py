@@ -12,6 +12,7 @@ from typing import Any
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
+from rayjobs.context_settings import SUPERVISE
 from rayjobs.errors import (
     ActorGone,
     ContextInitError,
@@ -232,8 +233,9 @@ class LiveContext:
             if info.state is not ContextState.RESTARTING:
                 info = info.after(ContextEvent.DIED_SUPERVISED, error)
             store = await cluster.find(cluster.STORE)
-            again = await cluster.call(store.restart_context.remote(info, error))
-            await self._hosts.cancel_jobs(host, again)
+            running = await cluster.call(store.unfinished_jobs.remote(info.id))
+            await cluster.call(store.restart_context.remote(info, error))
+            await self._hosts.cancel_jobs(host, [job.job_id for job in running])
             self.info = info
 
     async def _resume_jobs(self) -> bool:
@@ -335,7 +337,7 @@ class LiveContext:
         return False
 
     def _is_supervised(self) -> bool:
-        own = self.info.settings.get("launcher.spark.driver.supervise")
+        own = self.info.settings.get(SUPERVISE)
         given = self._settings.context_restart if own is None else str(own).lower() == "true"
         return given and not self.info.is_adhoc
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,12 @@ class ContextNamedObjects(NamedObjects):
 
     def get(self, name: str) -> NamedObject | None:
         entry: NamedEntry | None = self._ask("find_named", name)
-        return entry and self._object_of(entry)
+        try:
+            return entry and self._object_of(entry)
+        except KeyError:
+            # Another job let go of it in between: the name stands for something else now, or for nothing.
+            entry = self._ask("find_named", name)
+            return entry and self._object_of(entry)
 
     def get_or_else_create(self, name: str, obj_gen: Callable[[], Any]) -> NamedObject:
         try:
@@ -43,20 +49,20 @@ class ContextNamedObjects(NamedObjects):
         try:
             return self.update(name, obj_gen)
         except BaseException:
-            self._ask("release_names", self._job_id)
+            self._ask("release_name", name, self._job_id)
             raise
 
     def update(self, name: str, obj_gen: Callable[[], Any]) -> NamedObject:
+        """The old object's cache goes first: Spark would take it for that of a new one with an equal plan."""
         made = obj_gen()
         named = made if isinstance(made, NamedObject) else NamedObject(made, False, None)
-        if named.storage_level is not None:
-            named.obj.persist(named.storage_level)
-        if named.forceComputation:
-            named.obj.count()
-        held = sharing.keep(self._session, self._setup.context_id, named.obj) or cloudpickle.dumps(named.obj)
-        before = self._ask("put_named", name, NamedEntry(held, named.forceComputation, named.storage_level))
+        before: NamedEntry | None = self._ask("find_named", name)
         if before is not None:
-            self._drop(before, unpersist=True)
+            self._unpersist(before)
+        entry = NamedEntry(self._cached_and_held(named), named.forceComputation, named.storage_level)
+        replaced: NamedEntry | None = self._ask("put_named", name, entry)
+        if replaced is not None:
+            self._drop(replaced, unpersist=replaced != before)
         return named
 
     def forget(self, name: str) -> None:
@@ -78,11 +84,29 @@ class ContextNamedObjects(NamedObjects):
             return sharing.taken(self._session, self._setup.context_id, entry.held)
         return cloudpickle.loads(entry.held)
 
+    def _cached_and_held(self, named: NamedObject) -> SparkReference | bytes:
+        if named.storage_level is not None:
+            named.obj.persist(named.storage_level)
+        try:
+            if named.forceComputation:
+                named.obj.count()
+            return sharing.keep(self._session, self._setup.context_id, named.obj) or cloudpickle.dumps(named.obj)
+        except BaseException:
+            if named.storage_level is not None:
+                named.obj.unpersist()
+            raise
+
     def _drop(self, entry: NamedEntry, unpersist: bool) -> None:
+        if unpersist:
+            self._unpersist(entry)
         if isinstance(entry.held, SparkReference):
-            if unpersist:
-                self._value_of(entry).unpersist()
             sharing.let_go(self._session, self._setup.context_id, entry.held)
+
+    def _unpersist(self, entry: NamedEntry) -> None:
+        """Nothing happens to one that another job has let go of."""
+        if isinstance(entry.held, SparkReference):
+            with contextlib.suppress(KeyError):
+                self._value_of(entry).unpersist()
 
     def _ask(self, verb: str, *args: Any) -> Any:
         context: ActorHandle = cluster.find_now(cluster.context_actor_name(self._setup.context_name))

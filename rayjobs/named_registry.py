@@ -50,10 +50,11 @@ class NamedRegistry:
     def names(self) -> list[str]:
         return sorted(self._entries)
 
-    def release(self, job_id: str) -> None:
-        """Whatever the job had claimed and did not make is free for others: its maker failed, or was killed."""
-        for name in [name for name, (owner, _) in self._claims.items() if owner == job_id]:
-            self._drop_claim(name)
+    def release(self, job_id: str, name: str | None = None) -> None:
+        """What the job had claimed, that name or all, and did not make is free for others: it failed, or was killed."""
+        owned = [claimed for claimed, (owner, _) in self._claims.items() if owner == job_id]
+        for claimed in owned if name is None else set(owned) & {name}:
+            self._drop_claim(claimed)
 
     def _drop_claim(self, name: str) -> None:
         if claim := self._claims.pop(name, None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import time
@@ -16,6 +17,8 @@ from rayjobs import cluster
 from rayjobs.errors import ActorGone
 from rayjobs.node_files import NodeFiles
 from rayjobs.records import BinaryInfo
+
+END_TIMEOUT_S = 2.0
 
 
 @dataclass(eq=False)
@@ -108,6 +111,14 @@ class RunnerPool:
     def discard(self, slot: RunnerSlot) -> None:
         """End the runner's process at once, whatever it does."""
         cluster.kill(slot.handle)
+
+    async def end(self, slot: RunnerSlot) -> None:
+        """`discard`, and wait until the process is gone: what it does in the JVM is not begun after that."""
+        self.discard(slot)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_TIMEOUT_S):
+                while slot.pid is not None and slot.is_alive():
+                    await asyncio.sleep(0.01)
 
     def refill(self) -> None:
         """Start the spares that are wanted; returns at once, they attach by themselves."""

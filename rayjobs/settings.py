@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from rayjobs import trees
+from rayjobs.context_settings import plain_names
 from rayjobs.errors import BadConfig
 
 
@@ -217,7 +218,7 @@ def load(
         raise BadConfig(f"unknown setting {', '.join(sorted(in_file))}; `rayjobs settings` lists them all")
     if environ.get("RAY_ADDRESS"):
         values.setdefault("ray_address", environ["RAY_ADDRESS"])
-    values["context_settings"] = trees.flatten(values.get("context_settings", {}))
+    values["context_settings"] = plain_names(trees.flatten(values.get("context_settings", {})))
     return _checked(Settings(**values | given))
 
 

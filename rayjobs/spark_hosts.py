@@ -14,7 +14,7 @@ from ray.actor import ActorHandle
 
 from rayjobs import cluster
 from rayjobs.application import HostedApplication, SparkFacts
-from rayjobs.context_settings import PROXY_USER, jar_names
+from rayjobs.context_settings import HIVE, PROXY_USER, is_true, jar_names
 from rayjobs.errors import ActorGone, BadConfig, ContextInitError, RayJobsError
 from rayjobs.placement import Room
 from rayjobs.records import ContextInfo
@@ -237,6 +237,8 @@ def wants_own_jvm(context_settings: dict[str, Any], settings: Settings) -> bool:
         raise BadConfig(f"context-per-jvm: {given!r} is not true or false")
     if given == "false" and kind_of(context_settings) is ContextKind.HIVE:
         raise BadConfig("a HiveContext needs a Spark application of its own: context-per-jvm = true")
+    if given == "false" and is_true(context_settings, HIVE) and not is_true(settings.context_settings, HIVE):
+        raise BadConfig(f"{HIVE} needs a Spark application of its own: context-per-jvm = true")
     if given == "false" and PROXY_USER in context_settings:
         raise BadConfig(f"{PROXY_USER} needs a Spark application of its own: context-per-jvm = true")
     if given == "false" and jar_names(context_settings) != jar_names(settings.context_settings):

@@ -43,7 +43,7 @@ class JarJobs:
         self._classes: dict[str, JavaObject] = {}
 
     def load(self, class_path: str) -> None:
-        """Find and initialise the class; raises `NoSuchClass`, `JobLoadingFailed`, `InvalidJobType`."""
+        """Find the class, not initialised yet; raises `NoSuchClass`, `JobLoadingFailed`, `InvalidJobType`."""
         if class_path in self._classes:
             return
         try:

@@ -85,7 +85,6 @@ class Jars:
             ("org.apache.spark.scheduler.TaskSchedulerImpl", scheduler),
             ("java.lang.String", _PROPERTY),
         ]
-        results, is_new = java.once(_RESULTS, java.new(java.own_class("JarResults"), parts))
-        if is_new:
-            getattr(scheduler, "taskResultGetter_$eq")(results)
+        results, _ = java.once(_RESULTS, java.new(java.own_class("JarResults"), parts))
+        getattr(scheduler, "taskResultGetter_$eq")(results)
         results.add(self._name, self.loader)

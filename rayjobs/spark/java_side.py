@@ -23,8 +23,8 @@ class JavaSide:
         return self.jvm.org.apache.spark.util.Utils.getSparkClassLoader()
 
     def class_named(self, name: str, loader: JavaObject | None = None) -> JavaObject:
-        """By Spark's loader unless another is given; raises `Py4JJavaError`."""
-        return self.jvm.java.lang.Class.forName(name, True, loader or self.spark_loader())
+        """By Spark's loader unless another is given, not initialised yet; raises `Py4JJavaError`."""
+        return self.jvm.java.lang.Class.forName(name, False, loader or self.spark_loader())
 
     def new(self, of: JavaObject, arguments: Sequence[tuple[str, Any]] = ()) -> JavaObject:
         """An object of the class `of`; of each argument of its constructor the declared type and the value."""

@@ -16,7 +16,7 @@ from py4j.protocol import Py4JError
 from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
-from rayjobs.context_settings import PROXY_USER, is_true
+from rayjobs.context_settings import HIVE, PROXY_USER, is_true
 from rayjobs.errors import BadConfig
 from rayjobs.spark import job_threads, jvm, sharing
 from rayjobs.spark.kinds import ContextKind, kind_of
@@ -27,9 +27,8 @@ _LOG4J = ("log4j2", "log4j2-default.properties", "log4j2.xml")
 """RayDP's `versions`: the logging system, Spark's configuration of it, Ray's."""
 
 
-_SPELLINGS = {"launcher.spark.": "spark.", "spark.": "spark.", "hadoop.": "spark.hadoop.", "passthrough.": ""}
-_NOT_SPARKS = {"spark.master", "spark.driver.supervise", PROXY_USER}
-"""Ray is the master; the service supervises; the driver JVM has to know its user before Spark does."""
+_NOT_SPARKS = {"spark.master", PROXY_USER}
+"""Ray is the master; the driver JVM has to know its user before Spark does."""
 
 
 class JvmSilent(RuntimeError):
@@ -108,8 +107,11 @@ def stop(running: RunningSpark, timeout_s: float) -> None:
 
 def cancel_job(running: RunningSpark, job_id: str) -> None:
     """End every Spark job that carries the tag `job_id`, its executors' tasks included; and its thread in the JVM."""
-    running.session.sparkContext._jsc.sc().cancelJobsWithTag(job_id)
-    job_threads.end(running.session._jvm, job_id)
+    context = running.session.sparkContext._jsc.sc()
+    context.cancelJobsWithTag(job_id)
+    if job_threads.end(running.session._jvm, job_id):
+        # A thread that goes on after the first cancel begins its next Spark job before it ends.
+        context.cancelJobsWithTag(job_id)
 
 
 def application_of(running: RunningSpark) -> tuple[str, str | None]:
@@ -211,7 +213,7 @@ def _spark_conf(
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.sql.shuffle.partitions": str(needs.executors * needs.cores * 2),
     }
-    if kind_of(settings) is ContextKind.HIVE or is_true(settings, "spark.session.hive.enabled"):
+    if kind_of(settings) is ContextKind.HIVE or is_true(settings, HIVE):
         conf["spark.sql.catalogImplementation"] = "hive"
         conf["spark.hadoop.javax.jdo.option.ConnectionURL"] = (
             f"jdbc:derby:;databaseName={folder / 'metastore'};create=true"
@@ -223,17 +225,10 @@ def _spark_conf(
 
 
 def own_spark_settings(settings: dict[str, Any]) -> dict[str, str]:
-    """What a context sets of Spark: `spark.*`, and by their meaning `launcher.spark.*`, `hadoop.*`, `passthrough.*`.
-
-    Of a setting that is given in several ways the last of these wins.
-    """
-    own = {
-        prefix + key.removeprefix(given): _text(value)
-        for given, prefix in _SPELLINGS.items()
-        for key, value in settings.items()
-        if key.startswith(given)
-    }
-    return {key: value for key, value in own.items() if key not in _NOT_SPARKS}
+    """What a context sets of Spark: `spark.*`, and `passthrough.*` without that prefix."""
+    own = {key: value for key, value in settings.items() if key.startswith("spark.") and key not in _NOT_SPARKS}
+    own |= {key.removeprefix("passthrough."): v for key, v in settings.items() if key.startswith("passthrough.")}
+    return {key: _text(value) for key, value in own.items()}
 
 
 def _text(value: Any) -> str:
@@ -241,7 +236,7 @@ def _text(value: Any) -> str:
 
 
 def _driver_options(settings: dict[str, Any]) -> list[str]:
-    memory = settings.get("spark.driver.memory", settings.get("launcher.spark.driver.memory", "1g"))
+    memory = settings.get("spark.driver.memory", "1g")
     options = [f"-Xmx{memory}", *shlex.split(str(settings.get("spark.driver.extraJavaOptions", "")))]
     if user := settings.get(PROXY_USER):
         options.append(f"-DHADOOP_PROXY_USER={user}")

@@ -69,7 +69,8 @@ def let_go_of_all(jvm: Any, context_id: str) -> None:
 def _objects_of(session: SparkSession, context_id: str) -> Any:
     jvm: Any = session._jvm
     mine = jvm.java.util.concurrent.ConcurrentHashMap()
-    return jvm.System.getProperties().putIfAbsent(_KEY + context_id, mine) or mine
+    known = jvm.System.getProperties().putIfAbsent(_KEY + context_id, mine)
+    return mine if known is None else known  # not `or`: an empty map is there too
 
 
 def _broadcast(session: SparkSession, java_object: Any, path: str) -> Any:

@@ -60,4 +60,5 @@ def test_names_end_with_their_context(api):
         assert api.http.post("/contexts/forgetful?context-per-jvm=false").status_code == 200
         made = api.run("named", "named.Make", "forgetful")
         assert len(made["made"]) == 4 and len(made["names"]) == 4
+        assert api.run("named", "named.Again", "forgetful") == [7, True]
         assert api.http.delete("/contexts/forgetful").status_code == 200

@@ -58,6 +58,19 @@ class Change(_Job):
         return named.get_names()
 
 
+class Again(_Job):
+    """Frees every name, makes one again, and replaces it by an equal frame: still there, and cached."""
+
+    def run_job(self, context, runtime, data):
+        named = runtime.namedObjects
+        for name in named.get_names():
+            named.destroy(name)
+        for _ in range(2):
+            named.update("frame", lambda: NamedObject(context.range(7), True, StorageLevel.MEMORY_ONLY))
+        frame = named.get("frame").obj
+        return [frame.count(), frame.storageLevel.useMemory]
+
+
 class Slow(_Job):
     """Makes a name slowly, or fails at it."""
 

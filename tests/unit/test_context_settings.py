@@ -1,4 +1,4 @@
-"""The jars that a context's settings name, and which contexts can have some."""
+"""The names of settings, the jars that they name, and which contexts can have some."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rayjobs.context_settings import jar_names, posted
+from rayjobs.context_settings import jar_names, plain_names, posted
 from rayjobs.errors import BadConfig
 from rayjobs.settings import Settings
 from rayjobs.spark_hosts import wants_own_jvm
@@ -52,3 +52,18 @@ def test_it_has_those_of_the_shared_application() -> None:
     for other in ({"cp": "a"}, {"cp": ""}, {"cp": "a,b", "dependent-jar-uris": "c"}):
         with pytest.raises(BadConfig, match="need a Spark application of its own"):
             wants_own_jvm(other, settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        ("numCores", "num-cpu-cores"),
+        ("launcher.spark.executor.memory", "spark.executor.memory"),
+        ("passthrough.spark.sql.ansi.enabled", "spark.sql.ansi.enabled"),
+        ("hadoop.fs.s3a.endpoint", "spark.hadoop.fs.s3a.endpoint"),
+        ("passthrough.my.key", "passthrough.my.key"),
+        ("launcher.spark.driver.supervise", "launcher.spark.driver.supervise"),
+    ],
+)
+def test_every_spelling_of_a_setting_is_one_name(given: str, plain: str) -> None:
+    assert plain_names({given: "x"}) == {plain: "x"}

@@ -48,3 +48,16 @@ async def test_a_new_object_replaces_the_old_one_and_a_forgotten_name_is_free() 
     assert registry.put("n", newer) is ENTRY
     assert registry.forget("n") is newer and registry.forget("n") is None
     assert registry.get("n") is None and await registry.claim("n", "job") is None
+
+
+async def test_a_job_may_give_up_one_name_and_keep_the_others_it_claimed() -> None:
+    registry = NamedRegistry()
+    await registry.claim("outer", "job")
+    await registry.claim("inner", "job")
+    registry.release("job", "inner")
+    assert await registry.claim("inner", "other") is None
+    waiting = asyncio.create_task(registry.claim("outer", "other"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    registry.put("outer", ENTRY)
+    assert await waiting is ENTRY
