@@ -235,15 +235,17 @@ def wants_own_jvm(context_settings: dict[str, Any], settings: Settings) -> bool:
     given = str(context_settings.get("context-per-jvm", settings.context_per_jvm)).lower()
     if given not in ("true", "false"):
         raise BadConfig(f"context-per-jvm: {given!r} is not true or false")
-    if given == "false" and kind_of(context_settings) is ContextKind.HIVE:
+    if given == "true":
+        return True
+    if kind_of(context_settings) is ContextKind.HIVE:
         raise BadConfig("a HiveContext needs a Spark application of its own: context-per-jvm = true")
-    if given == "false" and is_true(context_settings, HIVE) and not is_true(settings.context_settings, HIVE):
+    if is_true(context_settings, HIVE) and not is_true(settings.context_settings, HIVE):
         raise BadConfig(f"{HIVE} needs a Spark application of its own: context-per-jvm = true")
-    if given == "false" and PROXY_USER in context_settings:
+    if PROXY_USER in context_settings:
         raise BadConfig(f"{PROXY_USER} needs a Spark application of its own: context-per-jvm = true")
-    if given == "false" and jar_names(context_settings) != jar_names(settings.context_settings):
+    if jar_names(context_settings) != jar_names(settings.context_settings):
         raise BadConfig("cp and dependent-jar-uris need a Spark application of its own: context-per-jvm = true")
-    return given == "true"
+    return False
 
 
 async def _is_fit(host: Host) -> bool:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rayjobs import context_settings
-from rayjobs.errors import BadContextName, BadParameter, NotFound
+from rayjobs.errors import BadContextName
 from rayjobs.service import JobService
 from rayjobs.settings import Settings
 from rayjobs.web import method_override, params, render
@@ -32,11 +32,7 @@ class ContextRoutes:
         return render.Json(await self._service.list_contexts())
 
     async def reset(self, request: Request) -> Response:
-        how, wait = params.text(request, "reset"), params.boolean(request, "sync", default=True)
-        if how is None:
-            raise NotFound("Request is missing required query parameter 'reset'")
-        if how != "reboot":
-            raise BadParameter(f"The query parameter 'reset' was malformed: '{how}' is not reboot")
+        wait = params.waits_for_reset(request)
         await self._service.reset_contexts(wait)
         return render.Json(render.success("Context reset" if wait else "Context reset requested"))
 

@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from rayjobs.errors import BadParameter, NotFound
 from rayjobs.service import JobService
 from rayjobs.web import params, render
 from rayjobs.web.paths import segment
@@ -30,11 +29,7 @@ class DataRoutes:
         return render.Json(await self._service.list_data_files())
 
     async def reset(self, request: Request) -> Response:
-        how, wait = params.text(request, "reset"), params.boolean(request, "sync", default=True)
-        if how is None:
-            raise NotFound("Request is missing required query parameter 'reset'")
-        if how != "reboot":
-            raise BadParameter(f"The query parameter 'reset' was malformed: '{how}' is not reboot")
+        wait = params.waits_for_reset(request)
         await self._service.reset_data_files(wait)
         return render.Json(render.success("Data reset" if wait else "Data reset requested"))
 

@@ -119,7 +119,7 @@ def _given_id(request: Request) -> str | None:
     if job_id and key:
         raise BadParameter("jobId and Idempotency-Key are two ways to say the same: give one of them")
     if job_id and not re.fullmatch(JOB_ID, job_id):
-        raise BadParameter(f"The query parameter 'jobId' was malformed: '{job_id}' does not match {JOB_ID}")
+        raise params.malformed("jobId", f"'{job_id}' does not match {JOB_ID}")
     if key is not None and not 0 < len(key) <= MAX_KEY_LENGTH:
         raise BadParameter(f"an Idempotency-Key has 1 to {MAX_KEY_LENGTH} characters")
     return job_id_of(key) if key else job_id

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 
 from rayjobs import hocon
-from rayjobs.errors import BadConfig, BadParameter, TooLarge
+from rayjobs.errors import BadConfig, BadParameter, NotFound, TooLarge
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -29,7 +29,7 @@ def boolean(request: Request, name: str, default: bool = False) -> bool:
     if given is None:
         return default
     if given.lower() not in _TRUE | _FALSE:
-        raise _malformed(name, f"'{given}' is not a valid Boolean value")
+        raise malformed(name, f"'{given}' is not a valid Boolean value")
     return given.lower() in _TRUE
 
 
@@ -39,10 +39,20 @@ def integer(request: Request, name: str, minimum: int) -> int | None:
     if given is None:
         return None
     if not re.fullmatch(r"[+-]?[0-9]{1,10}", given) or int(given) not in _INT_RANGE:
-        raise _malformed(name, f"'{given}' is not a valid 32-bit signed integer value")
+        raise malformed(name, f"'{given}' is not a valid 32-bit signed integer value")
     if int(given) < minimum:
-        raise _malformed(name, f"'{given}' is less than {minimum}")
+        raise malformed(name, f"'{given}' is less than {minimum}")
     return int(given)
+
+
+def waits_for_reset(request: Request) -> bool:
+    """`sync` of a request for `reset=reboot`; raises `NotFound` without `reset`, `BadParameter` for another one."""
+    how, wait = text(request, "reset"), boolean(request, "sync", default=True)
+    if how is None:
+        raise NotFound("Request is missing required query parameter 'reset'")
+    if how != "reboot":
+        raise malformed("reset", f"'{how}' is not reboot")
+    return wait
 
 
 async def body_text(request: Request, limit_bytes: int) -> str:
@@ -83,5 +93,6 @@ async def _body(request: Request, limit_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _malformed(name: str, why: str) -> BadParameter:
+def malformed(name: str, why: str) -> BadParameter:
+    """What a query parameter of the wrong kind is answered with."""
     return BadParameter(f"The query parameter '{name}' was malformed: {why}")

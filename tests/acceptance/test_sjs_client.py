@@ -93,23 +93,22 @@ def sjs(service) -> Iterator[SjsClient]:
         yield SjsClient(http)
 
 
+def _built(folder: Path, command: str, pattern: str) -> bytes:
+    """Packed as users pack them, by setuptools."""
+    shutil.copytree(JOBS / "eggs", folder)
+    subprocess.run([sys.executable, "setup.py", "-q", command], cwd=folder, check=True, capture_output=True)
+    [built] = (folder / "dist").glob(pattern)
+    return built.read_bytes()
+
+
 @pytest.fixture(scope="module")
 def egg(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Built as users build it, by setuptools."""
-    folder: Path = tmp_path_factory.mktemp("eggs") / "styles"
-    shutil.copytree(JOBS / "eggs", folder)
-    subprocess.run([sys.executable, "setup.py", "-q", "bdist_egg"], cwd=folder, check=True, capture_output=True)
-    [built] = (folder / "dist").glob("*.egg")
-    return built.read_bytes()
+    return _built(tmp_path_factory.mktemp("eggs") / "styles", "bdist_egg", "*.egg")
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    folder: Path = tmp_path_factory.mktemp("wheels") / "styles"
-    shutil.copytree(JOBS / "eggs", folder)
-    subprocess.run([sys.executable, "setup.py", "-q", "bdist_wheel"], cwd=folder, check=True, capture_output=True)
-    [built] = (folder / "dist").glob("*.whl")
-    return built.read_bytes()
+    return _built(tmp_path_factory.mktemp("wheels") / "styles", "bdist_wheel", "*.whl")
 
 
 def _ended(job: dict[str, Any]) -> dict[str, Any] | None:
