@@ -324,7 +324,7 @@ def spawn_runner(name: str, setup: Any) -> ActorHandle:
             max_concurrency=1,
             scheduling_strategy=_on_node(node_id()),
         )
-        .remote(setup)
+        .remote(setup, ray.get_runtime_context().current_actor)
     )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from ray.actor import ActorHandle
 
 from rayjobs import cluster, joblog, leftovers
 from rayjobs.application import HostedApplication, SparkApplication, SparkFacts
+from rayjobs.change_count import ChangeCount
 from rayjobs.context_settings import STOP_ON_ERROR, is_true
 from rayjobs.errors import (
     ContextStopping,
@@ -22,8 +25,11 @@ from rayjobs.errors import (
 )
 from rayjobs.job_binaries import check_binaries, names_to_find
 from rayjobs.job_run import JobRun, Workplace
+from rayjobs.job_writer import JobWriter
+from rayjobs.known_binaries import KnownBinaries
 from rayjobs.named_registry import NamedEntry, NamedRegistry
 from rayjobs.node_files import ClusterStoreFiles, NodeFiles
+from rayjobs.node_folders import contexts_folder, node_folder
 from rayjobs.process_log import log_to_stderr
 from rayjobs.records import BinaryInfo, ContextInfo, ContextOver, JobInfo, JobReply, killed_error, utc_now
 from rayjobs.repetition import check_repeated
@@ -31,7 +37,11 @@ from rayjobs.runners import RunnerPool
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
 from rayjobs.states import JobEvent, JobState
+from rayjobs.store.blobs import changes_file
+from rayjobs.store.journal import Journal, journals_folder
 from rayjobs.tasks import RunnerSetup
+
+log = logging.getLogger(__name__)
 
 ADHOC_PATIENCE_S = 60.0
 """An ad-hoc context that got no job by then is over: who asked for it is gone."""
@@ -49,7 +59,8 @@ class Context:
         log_to_stderr()
         self._settings = settings
         self._info = info
-        self._folder = leftovers.contexts_folder(settings.data_path) / info.id
+        self._node_path = node_folder(settings.data_path)
+        self._folder = contexts_folder(self._node_path) / info.id
         self._application: SparkApplication | None = HostedApplication(host, info.id) if host else None
         self._place: Workplace | None = None
         self._jobs: dict[str, JobRun] = {}
@@ -122,6 +133,11 @@ class Context:
             return b""
         return await asyncio.to_thread(joblog.read, self._place.setup.log_file(job_id))
 
+    async def job_passed(self, job_id: str) -> None:
+        """A runner's word that a job has passed its validation and runs."""
+        if job := self._jobs.get(job_id):
+            job.note_passed()
+
     async def claim_name(self, name: str, job_id: str, wait_s: float) -> NamedEntry | None:
         """The object of that name; None if the job is to make it: others who want it wait until it has, or ends.
 
@@ -165,9 +181,13 @@ class Context:
         for task in self._tasks:
             task.cancel()
         gone = ErrorData(f"Context ({self._info.name}) for this job was terminated", "", "")
-        await asyncio.gather(*(job.end(JobEvent.CONTEXT_LOST, gone) for job in list(self._jobs.values())))
+        ends = (job.end(JobEvent.CONTEXT_LOST, gone) for job in list(self._jobs.values()))
+        for ended in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(ended, Exception):  # whoever buries this context ends the job
+                log.error("a job's end could not be stored: %r", ended)
         if self._place:
             self._place.pool.close()
+            await self._place.writer.close()
         if self._application:
             await self._application.stop()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
@@ -184,14 +204,16 @@ class Context:
     async def _occupy_slot(self, submission: Submission) -> JobRun:
         if self._place is None:
             raise NoSuchContext(f"context {self._info.name} not found: it is still starting")
-        binaries = await cluster.call(self._place.store.get_binaries.remote(names_to_find(submission)))
+        binaries = await self._place.binaries.latest(names_to_find(submission))
         if submission.job_id not in self._jobs:
             self._refuse_if_full_or_unfit(submission, binaries)
-            return self._take_in(self._new_job(submission, binaries), submission.config, self._place)
+            # A call of the supervisor, as for ad-hoc jobs, may be made again, and must then find the job.
+            is_secret = submission.wait_s > 0 and not submission.may_be_repeated and not self._info.is_adhoc
+            return self._take_in(self._new_job(submission, binaries), submission.config, self._place, is_secret)
         return self._jobs[submission.job_id]
 
-    def _take_in(self, info: JobInfo, config: dict[str, Any], place: Workplace) -> JobRun:
-        job = self._jobs[info.job_id] = JobRun(info, config, place)
+    def _take_in(self, info: JobInfo, config: dict[str, Any], place: Workplace, is_secret: bool = False) -> JobRun:
+        job = self._jobs[info.job_id] = JobRun(info, config, place, is_secret)
         job.task.add_done_callback(lambda _: self._free_slot(job))
         return job
 
@@ -243,12 +265,19 @@ class Context:
             self._settings.spare_runners,
             self._settings.max_jobs_per_context,
             spawn=lambda name: cluster.spawn_runner(name, setup),
-            files=NodeFiles(self._settings.data_path, self._folder, ClusterStoreFiles()),
+            files=NodeFiles(self._node_path, self._folder, ClusterStoreFiles()),
         )
+        journal = changes = None
+        if await cluster.node_of(store) == cluster.node_id():
+            folder = Path(await cluster.call(store.folder.remote()))
+            journal = Journal(journals_folder(folder))
+            changes = ChangeCount(changes_file(folder))
         # After the answer to whoever waits for this context.
         asyncio.get_running_loop().call_later(REFILL_DELAY_S, pool.refill)
         return Workplace(
             store,
+            JobWriter(store, journal, self._settings.inline_result_bytes),
+            KnownBinaries(store, changes),
             pool,
             setup,
             self._settings.job_defaults,
@@ -267,7 +296,7 @@ class Context:
 
     async def _tidy(self) -> None:
         """End runners that nobody uses, and clear up after contexts that died on this node."""
-        await leftovers.sweep(self._settings.data_path)
+        await leftovers.sweep(self._node_path)
         while limit_s := self._settings.runner_idle_timeout_s:
             await asyncio.sleep(TIDY_S)
             if self._place:

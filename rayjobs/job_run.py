@@ -13,13 +13,18 @@ from ray.actor import ActorHandle
 
 from rayjobs import cluster, joblog, trees
 from rayjobs.errors import ActorGone, ErrorData, JobLoadingFailed, RayJobsError, ValidationFailed, error_data_of
+from rayjobs.job_writer import JobWriter
+from rayjobs.known_binaries import KnownBinaries
 from rayjobs.records import JobInfo, JobReply
 from rayjobs.repetition import PROBLEM
 from rayjobs.runners import RunnerPool, RunnerSlot
-from rayjobs.states import JobEvent, JobState, job_states_leading
-from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, Valid, error_of
+from rayjobs.states import JobEvent, JobState
+from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, error_of
 
 log = logging.getLogger(__name__)
+
+WITHHELD_S = 0.02
+"""A job that only its waiting caller knows of, and that is over by then, goes to the store in one piece."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Workplace:
     """What a context lends to its jobs. `cancel_spark` ends the Spark work of a job, by its id."""
 
     store: ActorHandle
+    writer: JobWriter
+    binaries: KnownBinaries
     pool: RunnerPool
     setup: RunnerSetup
     job_defaults: dict[str, Any]
@@ -38,18 +45,21 @@ class JobRun:
     """Runs as a task of its own from the moment it is made; `task` is done when its slot is free.
 
     Every state is in the store before anyone hears of it. Whoever ends the job, the first to store an end wins.
-    A job that is RESTARTING is in the store already.
+    A job that is RESTARTING is in the store already. `is_secret`: only its caller knows of it, and hears of it when it
+    is over; so its first row may wait a moment.
     """
 
-    def __init__(self, info: JobInfo, config: dict[str, Any], place: Workplace):
+    def __init__(self, info: JobInfo, config: dict[str, Any], place: Workplace, is_secret: bool = False):
         self.info = info
         self.config = config
         self._place = place
+        self._is_secret = is_secret
         self._runner: RunnerSlot | None = None
-        self._start: asyncio.Task[None] | None = None
+        self._start: asyncio.Future[Any] | None = None
         loop = asyncio.get_running_loop()
         self._accepted: asyncio.Future[JobReply] = loop.create_future()
         self._ended: asyncio.Future[JobReply] = loop.create_future()
+        self._passed: asyncio.Future[None] = loop.create_future()
         self.task = loop.create_task(self._run(), name=f"job-{info.job_id}")
 
     async def wait(self, wait_s: float) -> JobReply:
@@ -73,6 +83,11 @@ class JobRun:
         await asyncio.wait({self.task})
         await self._ship_log()
         return self.info
+
+    def note_passed(self) -> None:
+        """Its validation has passed, and it runs."""
+        if not self._passed.done():
+            self._passed.set_result(None)
 
     async def _run(self) -> None:
         try:
@@ -98,19 +113,45 @@ class JobRun:
     async def _run_steps(self) -> None:
         runner = self._runner = await self._place.pool.take(self.info.binaries)
         await self._load_class(runner)
+        if not self._is_secret:
+            await self._stored()
         config = trees.merge(self._place.job_defaults, self.config)
         task = Task(self.info.job_id, self.info.class_path, config)
-        _, verdict = await asyncio.gather(self._stored(), cluster.call(runner.handle.validate.remote(task)))
-        match verdict:
+        perform = runner.handle.perform.options(name=f"{self.info.class_path} {self.info.job_id}")
+        outcome = asyncio.ensure_future(cluster.call(perform.remote(task, self.info.is_async)))
+        try:
+            if not await self._is_under_way_as_stored(outcome):
+                return await self._settle_as_stored()
+            result = await outcome
+        finally:
+            outcome.cancel()
+        self._release_runner()
+        match result:
             case Refused(problems):
-                self._release_runner()
                 error = ErrorData("; ".join(problems), PROBLEM, "")
                 await self._fail(error, ValidationFailed(error.message, error))
             case Failed(error):
-                self._release_runner()
                 await self._fail(error)
-            case Valid():
-                await self._run_validated(runner, task)
+            case Done(result_json):
+                await self._finish(result_json)
+
+    async def _is_under_way_as_stored(self, outcome: asyncio.Future[Done | Refused | Failed]) -> bool:
+        """RUNNING is stored once the validation has passed, unless the job is over by then.
+
+        False if somebody else has ended the job.
+        """
+        if self._is_secret:
+            await asyncio.wait({outcome}, timeout=WITHHELD_S)
+            if outcome.done():
+                return True
+            await self._stored()
+        await asyncio.wait({outcome, self._passed}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._passed.done() and not _succeeded(outcome):
+            return True
+        if not await self._change(JobEvent.VALIDATED):
+            return False
+        _resolve(self._accepted, JobReply(self.info))
+        return True
 
     async def _load_class(self, runner: RunnerSlot) -> None:
         class_path, limit_s = self.info.class_path, self._place.load_timeout_s
@@ -127,31 +168,12 @@ class JobRun:
             raise
         runner.loaded.add(class_path)
 
-    async def _run_validated(self, runner: RunnerSlot, task: Task) -> None:
-        """The state RUNNING is on its way to the store while the job begins, and there before anyone hears of it."""
-        name = f"{self.info.class_path} {self.info.job_id}"
-        outcome = asyncio.ensure_future(cluster.call(runner.handle.run.options(name=name).remote(task)))
-        try:
-            if not await self._change(JobEvent.VALIDATED):
-                return await self._settle_as_stored()
-            _resolve(self._accepted, JobReply(self.info))
-            result = await outcome
-        finally:
-            outcome.cancel()
-        self._release_runner()
-        match result:
-            case Done(result_json):
-                await self._finish(result_json)
-            case Failed(error):
-                await self._fail(error)
-
     async def _stored(self) -> None:
         """The job's first row is in the store, written once however many wait for it."""
         if self._start is None and self.info.state is JobState.RESTARTING:
             return
         if self._start is None:
-            written = cluster.call(self._place.store.create_job.remote(self.info, self.config))
-            self._start = asyncio.ensure_future(written)
+            self._start = asyncio.ensure_future(self._place.writer.create(self.info, self.config))
         await asyncio.shield(self._start)
 
     async def _change(self, event: JobEvent, error: ErrorData | None = None) -> bool:
@@ -159,19 +181,23 @@ class JobRun:
         if self._ended.done():
             return False
         info = self.info.after(event, error)
-        won = await cluster.call(self._place.store.change_job.remote(info, job_states_leading(event)))
+        won = await self._place.writer.change(info, event)
         if won:
             self.info = info
         return won
 
     async def _finish(self, result_json: str) -> None:
         await self._ship_log()
-        info = self.info.after(JobEvent.SUCCEEDED)
-        if await cluster.call(self._place.store.finish_job.remote(info, result_json)):
-            self.info = info
-            self._settle(JobReply(info, result_json))
+        if self._is_withheld():
+            ended = self.info.after(JobEvent.VALIDATED).after(JobEvent.SUCCEEDED)
+            won = await self._record(ended, result_json)
         else:
-            await self._settle_as_stored()
+            ended = self.info.after(JobEvent.SUCCEEDED)
+            won = await self._place.writer.finish(ended, result_json)
+        if not won:
+            return await self._settle_as_stored()
+        self.info = ended
+        self._settle(JobReply(ended, result_json))
 
     async def _settle_as_stored(self) -> None:
         """Somebody else ended the job: whoever waits here hears of that end."""
@@ -185,14 +211,28 @@ class JobRun:
         """End the job in ERROR; `refusal` is what a caller who still waits for its acceptance gets instead."""
         if self._ended.done():
             return
-        await self._stored()
         await self._ship_log()
-        if await self._change(JobEvent.FAILED, error):
-            if refusal:
-                self._accepted.set_exception(refusal)
-            self._settle(JobReply(self.info))
+        if self._is_withheld():
+            ended = self.info.after(JobEvent.FAILED, error)
+            won = await self._record(ended)
+            self.info = ended if won else self.info
         else:
-            await self._settle_as_stored()
+            await self._stored()
+            won = await self._change(JobEvent.FAILED, error)
+        if not won:
+            return await self._settle_as_stored()
+        if refusal:
+            self._accepted.set_exception(refusal)
+        self._settle(JobReply(self.info))
+
+    def _is_withheld(self) -> bool:
+        """Whether nothing of the job is stored yet."""
+        return self._is_secret and self._start is None
+
+    async def _record(self, ended: JobInfo, result_json: str | None = None) -> bool:
+        """Store a withheld job that is over; False if somebody else has ended it."""
+        self._start = asyncio.ensure_future(self._place.writer.record(ended, self.config, result_json))
+        return await asyncio.shield(self._start)
 
     async def _refuse(self, error: RayJobsError) -> None:
         """A job that never reached its validation leaves no record, only the caller's error."""
@@ -227,8 +267,8 @@ class JobRun:
         """End a runner that was not released, and the Spark work that its job has begun."""
         if self._runner:
             await self._place.pool.end(self._runner)
-            # Without a record the id is that of another job.
-            if self._is_recorded():
+            # A chosen id without a record is that of another job.
+            if self._is_secret or self._is_recorded():
                 with contextlib.suppress(Exception):
                     await self._place.cancel_spark(self.info.job_id)
 
@@ -236,11 +276,15 @@ class JobRun:
         """Move what the job wrote to the store; a log that cannot be kept costs the job nothing else."""
         file = self._place.setup.log_file(self.info.job_id)
         try:
-            if content := await asyncio.to_thread(joblog.read, file):
+            if file.exists() and (content := await asyncio.to_thread(joblog.read, file)):
                 await cluster.call(self._place.store.save_log.remote(self.info.job_id, content))
                 file.unlink(missing_ok=True)
         except Exception:
             log.exception("the log of job %s could not be kept", self.info.job_id)
+
+
+def _succeeded(outcome: asyncio.Future[Done | Refused | Failed]) -> bool:
+    return outcome.done() and outcome.exception() is None and isinstance(outcome.result(), Done)
 
 
 def _resolve(future: asyncio.Future[JobReply], reply: JobReply) -> None:

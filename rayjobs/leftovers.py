@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from rayjobs import cluster, joblog, node_files
+from rayjobs.node_folders import contexts_folder, hosts_folder
 
 log = logging.getLogger(__name__)
 
@@ -20,24 +21,14 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 """How ids of contexts and hosts end: what has another name is not ours to remove."""
 
 
-def contexts_folder(data_path: Path) -> Path:
-    """Where each context has a folder, named by its id, on the node that it runs on."""
-    return data_path / "contexts"
-
-
-def hosts_folder(data_path: Path) -> Path:
-    """Where each Spark application that is shared, or stands by, has a folder, named by its id."""
-    return data_path / "spark-hosts"
-
-
-async def sweep(data_path: Path) -> None:
+async def sweep(node_path: Path) -> None:
     """Remove this node's folders of contexts and hosts that have ended; jobs' logs are kept in the store first.
 
     Processes that name such a context are ended: an executor whose raylet was killed has nobody else to end it.
     Copies of binaries that nobody uses go as well.
     """
-    await asyncio.to_thread(node_files.remove_unused, data_path)
-    folders = await asyncio.to_thread(_folders, contexts_folder(data_path), hosts_folder(data_path))
+    await asyncio.to_thread(node_files.remove_unused, node_path)
+    folders = await asyncio.to_thread(_folders, contexts_folder(node_path), hosts_folder(node_path))
     if not folders:
         return
     store = await cluster.find(cluster.STORE)

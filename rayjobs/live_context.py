@@ -71,11 +71,10 @@ class LiveContext:
     async def start(self) -> None:
         """From nothing to STARTED and RUNNING; raises `ContextInitError`, and the context is ERROR then.
 
-        A stop meanwhile wins.
+        A stop meanwhile wins. One whose STARTED cannot be stored has never been: raises what the store did.
         """
+        await self._begin()
         try:
-            async with self._lock:
-                await self._save(self.info)
             await self._bring_up()
             await self._enter_running()
         except Exception as error:
@@ -130,6 +129,14 @@ class LiveContext:
     def has_executors(self) -> bool:
         """Whether executors run for it alone."""
         return self.handle is not None and (self._host is None or self._host.is_exclusive)
+
+    async def _begin(self) -> None:
+        try:
+            async with self._lock:
+                await self._save(self.info)
+        except Exception:
+            self._on_final(self)
+            raise
 
     async def _bring_up(self) -> None:
         """Room on the cluster, an actor, its Spark; raises `ContextInitError`, whatever went wrong."""

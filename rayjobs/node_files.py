@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from rayjobs import cluster
 from rayjobs.binaries import link_or_copy, materialise
 from rayjobs.errors import NoSuchDataFile, StorageFailure
+from rayjobs.node_folders import fetched_folder
 from rayjobs.records import BinaryInfo
 from rayjobs.store.blobs import binaries_folder
 from rayjobs.store.data_files import DataFile
@@ -61,9 +62,9 @@ class ClusterStoreFiles:
 
 @dataclass(frozen=True)
 class NodeFiles:
-    """`data_path` is the service's data directory on this node, `folder` the context's there."""
+    """`node_path` is this node's folder (on the store's node its data directory), `folder` the context's in it."""
 
-    data_path: Path
+    node_path: Path
     folder: Path
     store: StoreFiles
 
@@ -73,7 +74,7 @@ class NodeFiles:
 
         Contexts of a node share one copy. Raises `NoSuchBinary`; `StorageFailure` for a content that is damaged.
         """
-        folder = fetched_folder(self.data_path)
+        folder = fetched_folder(self.node_path)
         folder.mkdir(parents=True, exist_ok=True)
         held = folder / _draft_name()
         try:
@@ -101,8 +102,8 @@ class NodeFiles:
             raise FileNotFoundError(f"{error.message}: it was not uploaded, or it was deleted") from None
 
     def _hold_binary(self, binary: BinaryInfo, held: Path) -> None:
-        copy = fetched_folder(self.data_path) / binary.sha256
-        if _is_held(binaries_folder(self.data_path) / binary.sha256, held, binary.sha256):
+        copy = fetched_folder(self.node_path) / binary.sha256
+        if _is_held(binaries_folder(self.node_path) / binary.sha256, held, binary.sha256):
             return
         with _turn(copy):
             if _is_held(copy, held, binary.sha256):
@@ -114,7 +115,7 @@ class NodeFiles:
 
     def _own_or_copied(self, found: DataFile) -> Path:
         own = Path(found.path)
-        if _is_whole(own, found.size_bytes):
+        if own.is_relative_to(self.node_path) and _is_whole(own, found.size_bytes):
             return own
         copy = self.folder / "data" / own.name
         with _turn(copy):
@@ -123,17 +124,12 @@ class NodeFiles:
         return copy
 
 
-def fetched_folder(data_path: Path) -> Path:
-    """Where copies of binaries are, each named by its sha256, on nodes where the store is not."""
-    return data_path / "fetched"
-
-
-def remove_unused(data_path: Path, unused_for_s: float = KEPT_S) -> None:
+def remove_unused(node_path: Path, unused_for_s: float = KEPT_S) -> None:
     """Remove the copies of binaries that nobody took for so long, and what runners left that were killed.
 
     A file's ctime says when it was last taken: to take it is to link it.
     """
-    folder = fetched_folder(data_path)
+    folder = fetched_folder(node_path)
     for path in folder.iterdir() if folder.is_dir() else ():
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_ctime > unused_for_s:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -16,14 +17,18 @@ from rayjobs.application import SparkFacts
 from rayjobs.context_settings import jar_names
 from rayjobs.errors import ContextInitError, NoSuchBinary, RayJobsError
 from rayjobs.node_files import ClusterStoreFiles, NodeFiles
+from rayjobs.node_folders import node_folder
 from rayjobs.settings import Settings
 from rayjobs.spark import session as spark
 from rayjobs.spark.jvm import SessionAddress
 from rayjobs.spark.needs import needs_of
 from rayjobs.tasks import error_of
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
+EXECUTOR_POLL_S = 0.1
 PULSE_S = 1.0
 JVM_CALL_TIMEOUT_S = 10.0
 
@@ -39,6 +44,7 @@ class OwnApplication:
         self._packages = folder / "packages"
         self._settings = settings
         self._running: spark.RunningSpark | None = None
+        self._warming: asyncio.Task[None] | None = None
         # A JVM that hangs must not take the threads that everything else needs.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="jvm")
 
@@ -46,6 +52,7 @@ class OwnApplication:
         try:
             running = self._running = await self._in_jvm(self._start, await self._own_jars())
             application_id, ui_url = await self._in_jvm(spark.application_of, running)
+            self._warming = asyncio.create_task(self._warm_up(running), name="warm-up")
             return SparkFacts(application_id, ui_url, running.address, self._packages)
         except RayJobsError:
             raise
@@ -78,6 +85,8 @@ class OwnApplication:
             await self._in_jvm(spark.run_trivial_job, self._started())
 
     async def stop(self) -> None:
+        if self._warming:
+            self._warming.cancel()
         if self._running:
             await self._in_jvm(spark.stop, self._running, self._settings.context_deletion_timeout_s)
             # A Python worker that is busy does not notice that its executor has gone.
@@ -90,7 +99,7 @@ class OwnApplication:
         if not names:
             return []
         store = await cluster.find(cluster.STORE)
-        files = NodeFiles(self._settings.data_path, self._folder, ClusterStoreFiles())
+        files = NodeFiles(node_folder(self._settings.data_path), self._folder, ClusterStoreFiles())
         try:
             jars = await cluster.call(store.get_binaries.remote(names))
             for jar in jars:
@@ -99,6 +108,19 @@ class OwnApplication:
             return [await asyncio.to_thread(files.package, jar, self._packages) for jar in jars]
         except NoSuchBinary as error:
             raise ContextInitError(f"a jar of the context's settings is not there: {error.message}") from None
+
+    async def _warm_up(self, running: spark.RunningSpark) -> None:
+        """What a first job takes longer for, classes and generated code, is done ahead of it once there is an executor.
+
+        Not before: a Spark job without one for too long counts as an application that is of no use.
+        """
+        try:
+            async with asyncio.timeout(self._settings.executor_timeout_s):
+                while not (await self._in_jvm(spark.pulse, running)).executors:
+                    await asyncio.sleep(EXECUTOR_POLL_S)
+                await self._in_jvm(spark.run_trivial_job, running)
+        except Exception as error:
+            log.info("%s had no job ahead of its first: %r", self._name, error)
 
     def _start(self, own_jars: list[Path]) -> spark.RunningSpark:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 from rayjobs import hocon, results
 from rayjobs.api import JobEnvironment, ValidationProblem
 from rayjobs.errors import InvalidJobType, JobLoadingFailed, NoSuchClass
-from rayjobs.tasks import Refused, Task, Valid, error_of
+from rayjobs.tasks import Refused, Task, error_of
 
 
 class PythonJobs:
@@ -21,6 +21,7 @@ class PythonJobs:
         self._classes: dict[str, type] = {}
         self._job: Any = None
         self._context: Any = None
+        self._environment: JobEnvironment | None = None
         self._data: Any = None
 
     def load(self, class_path: str) -> None:
@@ -28,21 +29,22 @@ class PythonJobs:
         if class_path not in self._classes:
             self._classes[class_path] = _job_class(class_path)
 
-    def validate(self, task: Task) -> Valid | Refused:
-        """The job's own check of its config; the job, an object of its own, its context and data are kept for `run`."""
+    def validate(self, task: Task) -> Refused | None:
+        """The job's own check of its config; the job, an object of its own, and what it works on are kept for `run`."""
         config = hocon.tree_of(task.config)
         self._job = self._classes[task.class_path]()
         self._context = self._context_for(self._job)
-        data = self._job.validate(self._context, self._environment_of(task), config)
+        self._environment = self._environment_of(task)
+        data = self._job.validate(self._context, self._environment, config)
         if isinstance(data, list) and data and _is_problem(data[0]):
             return Refused([str(getattr(item, "problem", item)) for item in data])
         self._data = data
-        return Valid()
+        return None
 
     def run(self, task: Task) -> str:
         """The job itself, on the data of the `validate` before; its result as JSON text."""
         job, data, self._job, self._data = self._job, self._data, None, None
-        return results.to_json(job.run_job(self._context, self._environment_of(task), data))
+        return results.to_json(job.run_job(self._context, self._environment, data))
 
 
 def _job_class(class_path: str) -> type:

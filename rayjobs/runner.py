@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
+
+from ray.actor import ActorHandle
 
 from rayjobs import binaries, hocon
 from rayjobs.api import JobEnvironment
+from rayjobs.errors import RayJobsError
 from rayjobs.joblog import job_output
 from rayjobs.named_objects import ContextNamedObjects
 from rayjobs.node_files import NodeFiles
@@ -17,10 +19,9 @@ from rayjobs.python_jobs import PythonJobs
 from rayjobs.records import BinaryInfo
 from rayjobs.spark import attach
 from rayjobs.spark.kinds import kind_of
-from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, Valid, error_of
+from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, error_of
+from rayjobs.teller import Teller
 from rayjobs.trees import names_of
-
-T = TypeVar("T")
 
 
 class Jobs(Protocol):
@@ -29,8 +30,8 @@ class Jobs(Protocol):
     def load(self, class_path: str) -> None:
         """Find the class; raises `NoSuchClass`, `JobLoadingFailed`, `InvalidJobType`."""
 
-    def validate(self, task: Task) -> Valid | Refused:
-        """The job's own check of its config."""
+    def validate(self, task: Task) -> Refused | None:
+        """The job's own check of its config; None if it passed."""
 
     def run(self, task: Task) -> str:
         """The job; its result as JSON text."""
@@ -39,34 +40,55 @@ class Jobs(Protocol):
 class Runner:
     """A plain class, made an actor in `cluster.py`; calls come one at a time and all on its main thread."""
 
-    def __init__(self, setup: RunnerSetup):
+    def __init__(self, setup: RunnerSetup, context: ActorHandle):
+        """`context` is told, by its method `job_passed`, of jobs that have passed their validation."""
         self._setup = setup
+        self._teller = Teller(lambda job_id: context.job_passed.remote(job_id))
         self._session = attach.attach(setup.session)
+        self._marks = attach.JobMarks(self._session)
         attach.add_paths(self._session, names_of(setup.context_settings.get("python.paths", [])))
         self._kind = kind_of(setup.context_settings)
         self._jobs: Jobs | None = None
 
-    def adopt(self, taken: tuple[BinaryInfo, ...], files: NodeFiles) -> int:
+    def adopt(self, taken: tuple[BinaryInfo, ...], files: NodeFiles) -> int | Failed:
         """Make the classes of these binaries ready here and for their tasks on executors, for good; the process id.
 
         They are one Python package, or jars. `files` has their contents, unless an earlier runner of this node left
-        their packages.
+        their packages. What Spark or the disk raises becomes data.
         """
-        self._files = files
-        self._jobs = self._python_jobs(taken[0]) if taken[0].binary_type.is_python else self._jar_jobs(taken)
+        try:
+            self._files = files
+            self._jobs = self._python_jobs(taken[0]) if taken[0].binary_type.is_python else self._jar_jobs(taken)
+        except RayJobsError:
+            raise
+        except Exception as error:
+            return Failed(error_of(error))
         return os.getpid()
 
     def load(self, class_path: str) -> None:
         """Find the job class; raises `NoSuchClass`, `JobLoadingFailed`, `InvalidJobType`."""
         self._adopted().load(class_path)
 
-    def validate(self, task: Task) -> Valid | Refused | Failed:
-        """The job's own check of its config, kept with what it made of it for `run`."""
-        return self._in_job(task, self._adopted().validate)
+    def perform(self, task: Task, is_awaited: bool) -> Done | Refused | Failed:
+        """The job: its own check of its config, then its run; its output caught, its Spark work marked.
 
-    def run(self, task: Task) -> Done | Failed:
-        """The job itself, after its `validate`."""
-        return self._in_job(task, lambda task: Done(self._adopted().run(task)))
+        `is_awaited`: somebody waits to hear that it passed its check. What it raises becomes data, and its
+        `sys.exit()` must not end the actor, hence BaseException.
+        """
+        jobs = self._adopted()
+        with job_output(self._setup.log_file(task.job_id)):
+            try:
+                with self._marks.of(task.job_id, task.class_path):
+                    if refused := jobs.validate(task):
+                        return refused
+                    self._teller.passed(task.job_id, is_awaited)
+                    return Done(jobs.run(task))
+            except BaseException as error:
+                data = error_of(error)
+                logging.getLogger(task.class_path).error("job %s failed\n%s", task.job_id, data.stack)
+                return Failed(data)
+            finally:
+                self._teller.over()
 
     def _adopted(self) -> Jobs:
         if self._jobs is None:
@@ -93,17 +115,3 @@ class Runner:
     def _environment(self, task: Task) -> JobEnvironment:
         named = ContextNamedObjects(task.job_id, self._setup, self._session)
         return JobEnvironment(task.job_id, named, hocon.tree_of(self._setup.context_settings), self._files.data_file)
-
-    def _in_job(self, task: Task, step: Callable[[Task], T]) -> T | Failed:
-        """Run `step` with the job's output caught and its Spark work tagged; what it raises becomes data.
-
-        A job's `sys.exit()` must not end the actor, hence BaseException.
-        """
-        with job_output(self._setup.log_file(task.job_id)):
-            try:
-                with attach.marked_as(self._session, task.job_id, task.class_path):
-                    return step(task)
-            except BaseException as error:
-                data = error_of(error)
-                logging.getLogger(task.class_path).error("job %s failed\n%s", task.job_id, data.stack)
-                return Failed(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,8 +18,17 @@ from rayjobs import cluster
 from rayjobs.errors import ActorGone
 from rayjobs.node_files import NodeFiles
 from rayjobs.records import BinaryInfo
+from rayjobs.tasks import Failed, UserError
 
 END_TIMEOUT_S = 2.0
+SHARE_S = 0.05
+"""How long a job waits, for each runner there is for it, until one of them is free, before one more is started.
+
+Most jobs are short: many at once need few processes, and a process for each would take the machine down.
+"""
+
+AT_ONCE = max(1, (os.cpu_count() or 1) // 4)
+"""How many runners with the same binaries may be on their way at once."""
 
 
 @dataclass(eq=False)
@@ -28,7 +38,7 @@ class RunnerSlot:
     name: str
     handle: ActorHandle
     binaries: tuple[BinaryInfo, ...] = ()
-    pid: int | None = None
+    process: psutil.Process | None = None
     loaded: set[str] = field(default_factory=set)
     idle_since: float = 0.0
 
@@ -47,7 +57,7 @@ class RunnerSlot:
     def is_alive(self) -> bool:
         """Whether its process, which is on this node, runs: asked of the system, where a call costs half a job."""
         try:
-            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+            return self.process is not None and self.process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 
@@ -75,16 +85,38 @@ class RunnerPool:
         self._numbers = itertools.count(1)
         self._spares: list[RunnerSlot] = []
         self._idle: list[RunnerSlot] = []
+        self._busy: set[RunnerSlot] = set()
+        self._making: list[tuple[BinaryInfo, ...]] = []
+        self._waiters: list[tuple[tuple[BinaryInfo, ...], asyncio.Future[RunnerSlot]]] = []
         self._closed = False
 
     async def take(self, binaries: tuple[BinaryInfo, ...]) -> RunnerSlot:
         """A runner that holds `binaries`, the main one first; the caller's until `give_back` or `discard`.
 
-        Those that died are left out.
+        Those that died are left out. While others with these binaries are busy, whichever is free or ready first.
         """
-        while slot := self._take_idle(binaries):
+        while True:
+            slot = self._take_idle(binaries) or await self._first_free_or_made(binaries)
             if slot.is_alive():
+                self._busy.add(slot)
                 return slot
+            self._busy.discard(slot)
+
+    async def _is_free_soon(self, free: asyncio.Future[RunnerSlot], binaries: tuple[BinaryInfo, ...]) -> bool:
+        """Wait for `free`, the longer the more runners with these binaries there are; False if that takes too long.
+
+        One at a time is made: its start takes a processor for a second, from the jobs that others wait for.
+        """
+        begun = time.monotonic()
+        while not free.done():
+            runners = sum(slot.holds(binaries) for slot in self._busy)
+            left_s = begun + runners * SHARE_S - time.monotonic()
+            if left_s <= 0 and self._making.count(binaries) < AT_ONCE:
+                return False
+            await asyncio.wait({free}, timeout=max(left_s, SHARE_S))
+        return True
+
+    async def _made_ready(self, binaries: tuple[BinaryInfo, ...]) -> RunnerSlot:
         self._drop_older(binaries)
         spare = self._spares.pop(0) if self._spares else None
         try:
@@ -93,10 +125,16 @@ class RunnerPool:
                     return await self._adopted(spare, binaries)
             return await self._adopted(self._new(), binaries)
         finally:
+            self._making.remove(binaries)
             self.refill()
 
     def give_back(self, slot: RunnerSlot) -> None:
-        """The runner waits for the next job of its binaries; the one idle longest goes beyond the limit."""
+        """The runner serves the next job of its binaries, which may wait; of too many, the one idle longest goes."""
+        for binaries, waiter in self._waiters:
+            if not waiter.done() and slot.holds(binaries):
+                waiter.set_result(slot)
+                return
+        self._busy.discard(slot)
         slot.idle_since = time.monotonic()
         self._idle.append(slot)
         while len(self._idle) > (0 if self._closed else self._idle_limit):
@@ -110,6 +148,7 @@ class RunnerPool:
 
     def discard(self, slot: RunnerSlot) -> None:
         """End the runner's process at once, whatever it does."""
+        self._busy.discard(slot)
         cluster.kill(slot.handle)
 
     async def end(self, slot: RunnerSlot) -> None:
@@ -117,7 +156,7 @@ class RunnerPool:
         self.discard(slot)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_TIMEOUT_S):
-                while slot.pid is not None and slot.is_alive():
+                while slot.is_alive():
                     await asyncio.sleep(0.01)
 
     def refill(self) -> None:
@@ -144,11 +183,40 @@ class RunnerPool:
                 return slot
         return None
 
+    async def _first_free_or_made(self, binaries: tuple[BinaryInfo, ...]) -> RunnerSlot:
+        free: asyncio.Future[RunnerSlot] = asyncio.get_running_loop().create_future()
+        made: asyncio.Task[RunnerSlot] | None = None
+        taken: asyncio.Future[RunnerSlot] | None = None
+        self._waiters.append((binaries, free))
+        try:
+            if not await self._is_free_soon(free, binaries):
+                self._making.append(binaries)
+                made = asyncio.create_task(self._made_ready(binaries), name="runner")
+                await asyncio.wait({free, made}, return_when=asyncio.FIRST_COMPLETED)
+            taken = free if free.done() else made
+            return taken.result()
+        finally:
+            self._waiters.remove((binaries, free))
+            for other in (free, made):
+                if other and other is not taken:
+                    other.add_done_callback(self._keep)
+            free.cancel()
+
+    def _keep(self, unneeded: asyncio.Future[RunnerSlot]) -> None:
+        """A runner that came free, or was made, for a job that has another one by now, or is over."""
+        if not unneeded.cancelled() and unneeded.exception() is None:
+            self.give_back(unneeded.result())
+
     async def _adopted(self, slot: RunnerSlot, binaries: tuple[BinaryInfo, ...]) -> RunnerSlot:
         try:
-            slot.pid = await cluster.call(slot.handle.adopt.remote(binaries, self._files))
-        except BaseException:
+            adopted = await cluster.call(slot.handle.adopt.remote(binaries, self._files))
+            if isinstance(adopted, Failed):
+                raise UserError(adopted.error)
+            slot.process = psutil.Process(adopted)
+        except BaseException as error:
             self.discard(slot)
+            if isinstance(error, psutil.NoSuchProcess):
+                raise ActorGone(f"runner {slot.name} ended as it became ready") from None
             raise
         slot.binaries = binaries
         return slot

@@ -9,10 +9,12 @@ import socket
 from collections.abc import Callable
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from rayjobs import cluster, local_ray
 from rayjobs.cluster_service import ClusterService
 from rayjobs.errors import ActorGone
+from rayjobs.http_worker import HttpWorker
 from rayjobs.predefined import upload_predefined
 from rayjobs.settings import Settings
 from rayjobs.web.app import create_app
@@ -41,7 +43,7 @@ def serve(settings: Settings, say: Callable[[str], None], progress: Callable[[st
             cluster.wait(cluster.ensure_supervisor(settings).ready.remote(), ACTOR_START_TIMEOUT_S)
             listener.listen(BACKLOG)
             _announce(settings, listener, ray, say)
-            _serve_http(service, settings, listener)
+            _serve_http(service, settings, listener, ray.address if ray else settings.ray_address)
         except KeyboardInterrupt:
             pass
         finally:
@@ -128,10 +130,18 @@ def _announce(
     say(f"serving on http://{host}:{listener.getsockname()[1]}")
 
 
-def _serve_http(service: ClusterService, settings: Settings, listener: socket.socket) -> None:
-    app = create_app(service, settings)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
-    uvicorn.Server(config).run(sockets=[listener])
+def _serve_http(service: ClusterService, settings: Settings, listener: socket.socket, ray_address: str) -> None:
+    options = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 5}
+    if settings.http_processes == 1:
+        uvicorn.Server(uvicorn.Config(create_app(service, settings), **options)).run(sockets=[listener])
+        return
+    worker = HttpWorker(settings, ray_address)
+    config = uvicorn.Config(worker, factory=True, workers=settings.http_processes, **options)
+    try:
+        Multiprocess(config, sockets=[listener]).run()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _unwind_on_sigterm()
 
 
 def _take_down(ray: local_ray.LocalRay, settings: Settings) -> None:

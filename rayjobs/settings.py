@@ -34,6 +34,9 @@ def _data_home() -> Path:
 class Settings:
     host: str = _setting("http.host", "127.0.0.1", "address the HTTP server binds to")
     port: int = _setting("http.port", 8090, "port of the HTTP server; 0 picks a free one")
+    http_processes: int = _setting(
+        "http.processes", 1, "processes that serve HTTP; more for many clients at once where there are cores for them"
+    )
     allowed_hosts: str = _setting(
         "http.allowed-hosts",
         "",
@@ -120,12 +123,17 @@ class Settings:
     jvm_options: str = _setting(
         "contexts.jvm-options",
         "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss4m",
-        "JVM flags of drivers and app masters, chosen for a fast start",
+        "JVM flags of drivers, chosen for a fast start",
+    )
+    app_master_jvm_options: str = _setting(
+        "contexts.app-master-jvm-options",
+        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms32m -Xmx2g",
+        "JVM flags of app masters, which only wait; counts where Ray is started",
     )
     executor_jvm_options: str = _setting(
         "contexts.executor-jvm-options",
-        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
-        "JVM flags of executors; raise TieredStopAtLevel to 4 for long CPU-heavy work",
+        "-XX:+UseSerialGC",
+        "JVM flags of executors; with -XX:TieredStopAtLevel=1 long CPU-heavy work takes two to three times as long",
     )
     spare_runners: int = _setting(
         "runners.spare", 1, "started runners a context keeps ready for a binary it has not met"
@@ -288,6 +296,8 @@ def _checked(settings: Settings) -> Settings:
     for origin in sorted(settings.origins):
         if not _ORIGIN.fullmatch(origin):
             raise BadConfig(f"setting http.allowed-origins: {origin!r} is not an origin like https://jobs.example:8443")
+    if settings.http_processes < 1:
+        raise BadConfig("setting http.processes: HTTP needs at least one process")
     if settings.max_jobs_per_context < 1:
         raise BadConfig("setting contexts.max-jobs-per-context: a context needs at least one job slot")
     if settings.callback_secret and not SIGNING_SECRET.fullmatch(settings.callback_secret):

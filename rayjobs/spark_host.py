@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from rayjobs import leftovers
 from rayjobs.application import SparkFacts
+from rayjobs.node_folders import hosts_folder, node_folder
 from rayjobs.own_application import OwnApplication
 from rayjobs.process_log import log_to_stderr
 from rayjobs.settings import Settings
@@ -17,7 +17,7 @@ class SparkHost:
 
     def __init__(self, settings: Settings, id: str):
         log_to_stderr()
-        folder = leftovers.hosts_folder(settings.data_path) / id
+        folder = hosts_folder(node_folder(settings.data_path)) / id
         self._application = OwnApplication(id, id, settings.context_settings, folder, settings)
         self._facts: SparkFacts | None = None
         self._sessions: set[str] = set()

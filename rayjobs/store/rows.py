@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from rayjobs.errors import ErrorData
 from rayjobs.records import BinaryInfo, BinaryType, Callback, CallbackState, ContextInfo, JobInfo
@@ -89,6 +90,11 @@ def row_of_job(info: JobInfo) -> Row:
         **row_of_binary(info.binary),
         **row_of_change(info),
     }
+
+
+def row_of_whole_job(ended: JobInfo, config: dict[str, Any], result_json: str | None) -> Row:
+    """A job that is written in one piece."""
+    return {**row_of_job(ended), "config": json.dumps(config), "result": result_json}
 
 
 def row_of_change(info: JobInfo) -> Row:

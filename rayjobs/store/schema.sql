@@ -53,8 +53,11 @@ ALTER TABLE jobs ADD COLUMN IF NOT EXISTS callback_url VARCHAR;
 -- A JSON array of objects with the columns of `binaries`; never NULL, which DuckDB cannot be told with IF NOT EXISTS.
 ALTER TABLE jobs ADD COLUMN IF NOT EXISTS dependencies VARCHAR DEFAULT '[]';
 
--- Insert-only, apart from `jobs`: an update there rewrites its columns at the next checkpoint.
--- A FINISHED job without a row here has its result in a file.
+-- The result of a job that was written in one piece, which no update touches.
+ALTER TABLE jobs ADD COLUMN IF NOT EXISTS result VARCHAR;
+
+-- Of all other jobs. Insert-only, apart from `jobs`: an update there rewrites its columns at the next checkpoint.
+-- A FINISHED job without a result here and there has it in a file.
 CREATE TABLE IF NOT EXISTS job_results (
     job_id VARCHAR PRIMARY KEY,
     result VARCHAR NOT NULL
@@ -70,4 +73,10 @@ CREATE TABLE IF NOT EXISTS callbacks (
     last_status INTEGER,
     last_error VARCHAR,
     next_attempt TIMESTAMP
+);
+
+-- Up to where a journal's lines are in `jobs`, written with them: none is taken in twice, whatever becomes of its job.
+CREATE TABLE IF NOT EXISTS journals (
+    name VARCHAR PRIMARY KEY,
+    taken_bytes BIGINT NOT NULL
 );

@@ -10,20 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 
 from rayjobs.binaries import check_content
+from rayjobs.change_count import ChangeCount
 from rayjobs.errors import (
     BinaryInUse,
-    ContextStopping,
     ErrorData,
-    JobExists,
     JobNotOver,
     NoSuchBinary,
     NoSuchCallback,
@@ -31,6 +32,7 @@ from rayjobs.errors import (
     RayJobsError,
     StorageFailure,
 )
+from rayjobs.gathering import Outcome
 from rayjobs.process_log import log_to_stderr
 from rayjobs.records import (
     BinaryInfo,
@@ -44,21 +46,28 @@ from rayjobs.records import (
 )
 from rayjobs.states import CONTEXT_FINAL, JOB_FINAL, ContextState, JobEvent, JobState, job_states_leading
 from rayjobs.store import rows, sql
-from rayjobs.store.blobs import Blobs, Upload, safe_job_id
+from rayjobs.store.blobs import Blobs, Upload, changes_file, safe_job_id
 from rayjobs.store.data_files import DataFile, DataFiles
-from rayjobs.store.group import GroupCommit, Operation, Outcome
+from rayjobs.store.group import GroupCommit, Operation
+from rayjobs.store.jobs import JobRows
+from rayjobs.store.journal import Journals, News, journals_folder
 from rayjobs.store.uploads import Uploads
+from rayjobs.store.writes import Changed, Created, Finished, JobWrite, Whole
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 FILE_THREADS = 4
 UPLOAD_THREADS = 2
+KEEP_UP_S = 1.0
 
 
 class Store:
     def __init__(self, data_dir: str, inline_result_bytes: int):
         """Open or create the store in `data_dir`; raises `StorageFailure`, also if another process has it."""
         log_to_stderr()
+        self._folder = data_dir
         self._inline_result_bytes = inline_result_bytes
         self._group = GroupCommit(self._commit)
         self._reader_thread = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
@@ -70,11 +79,21 @@ class Store:
             self._data_files = DataFiles(Path(data_dir) / "data")
             self._writer = _connect(Path(data_dir) / "rayjobs.duckdb")
             self._reader = self._writer.cursor()
+            self._jobs = JobRows(self._execute, self._blobs)
             # Only now is the folder ours alone.
             self._blobs.remove_uploads()
             self._remove_unused_contents()
+            self._journals = Journals(journals_folder(Path(data_dir)), self._taken_of_journals(Path(data_dir)))
+            self._changes = ChangeCount(changes_file(Path(data_dir)))
+            self._changes.grow()
         except (duckdb.Error, OSError) as error:
             raise StorageFailure(f"can't open the job store in {data_dir}: {error}") from error
+        self._catching_up = asyncio.Lock()
+        self._keeping_up = asyncio.get_running_loop().create_task(self._keep_up(), name="keep-up-with-journals")
+
+    async def folder(self) -> str:
+        """The data directory, on this node."""
+        return self._folder
 
     async def ping(self) -> None:
         """Returns if the database answers."""
@@ -83,9 +102,15 @@ class Store:
     async def close(self) -> None:
         """Finish what waits, checkpoint and close the file. A second call does nothing."""
         if not self._group.closed:
+            self._keeping_up.cancel()
+            try:
+                await self._catch_up()
+            except StorageFailure:
+                log.exception("the journals of jobs could not be taken in; the next store does")
             await self._group.close(last=self._checkpoint)
             await _in(self._reader_thread, self._reader.close)
             await asyncio.to_thread(self._writer.close)
+            self._changes.close()
 
     # Uploads
 
@@ -107,7 +132,9 @@ class Store:
 
         async def keep(upload: Upload) -> BinaryInfo:
             await _in(self._file_threads, check_content, upload.path, binary_type)
-            return await self._group.run(lambda: self._add_binary(upload, app_name, binary_type))
+            info = await self._group.run(lambda: self._add_binary(upload, app_name, binary_type))
+            self._note_change()
+            return info
 
         with _storage_failure(f"can't save binary: {app_name}"):
             return await self._uploads.finish(upload_id, keep)
@@ -151,6 +178,7 @@ class Store:
     async def delete_binary(self, app_name: str) -> None:
         """Delete all versions; raises `BinaryInUse`, `NoSuchBinary`. Ended jobs still tell what they ran."""
         await self._group.run(lambda: self._delete_binary(app_name))
+        self._note_change()
         # A write of its own: files go once no row can come back. What fails here is done at the next start.
         with contextlib.suppress(StorageFailure):
             await self._group.run(self._remove_unused_contents)
@@ -210,7 +238,7 @@ class Store:
 
     async def restarting_jobs(self, context_id: str) -> list[tuple[JobInfo, dict[str, Any]]]:
         """The context's jobs that wait to run again, with their posted configurations, oldest first."""
-        found = await self._read("restartable_jobs", context_id=context_id, state=JobState.RESTARTING.value)
+        found = await self._read_jobs("restartable_jobs", context_id=context_id, state=JobState.RESTARTING.value)
         return [(rows.job_of(row), json.loads(row["config"])) for row in found]
 
     async def delete_older(self, before: datetime) -> int:
@@ -219,7 +247,7 @@ class Store:
         Returns how many jobs. What has not ended stays, however old.
         """
         final, since = _values(JOB_FINAL), rows.zoneless(before)
-        old = await self._read("old_jobs", final=final, before=since, pending=CallbackState.PENDING.value)
+        old = await self._read_jobs("old_jobs", final=final, before=since, pending=CallbackState.PENDING.value)
         job_ids = [row["job_id"] for row in old]
         # Files first: what cannot be removed now is found again as long as it has a row.
         with _storage_failure("can't delete old results"):
@@ -240,27 +268,50 @@ class Store:
         Raises `JobExists`; `ContextStopping` if its context has ended.
         """
         safe_job_id(info.job_id)
-        await self._group.run(lambda: self._create_job(info, config))
+        await self._catch_up()
+        await self._group.run(lambda: self._jobs.create(info, config))
 
     async def change_job(self, info: JobInfo, leaving: frozenset[JobState]) -> bool:
         """Write the job's state, end and error if its state is one of `leaving`; False if it is not.
 
         True as well if that very change is there already: a call that Ray made again.
         """
-        return await self._group.run(lambda: self._change_job(info, leaving))
+        return await self._group.run(lambda: self._jobs.change(info, leaving))
 
     async def finish_job(self, info: JobInfo, result_json: str) -> bool:
         """Write the result and FINISHED, if the job is RUNNING; False if it is not. Bears repetition."""
-        content = result_json.encode()
-        if len(content) <= self._inline_result_bytes:
-            return await self._group.run(lambda: self._finish_job(info, result_json))
+        draft = await self._draft(info, result_json)
+        return await self._group.run(lambda: self._jobs.finish(info, draft or result_json))
+
+    async def write_jobs(self, writes: list[JobWrite]) -> list[Outcome[Any]]:
+        """What each write came to, as the methods above would tell it. Bears repetition."""
+        return await asyncio.gather(*(_outcome_of(self._write(write)) for write in writes))
+
+    async def _write(self, write: JobWrite) -> bool | None:
+        match write:
+            case Created(info, config):
+                return await self.create_job(info, config)
+            case Changed(info, leaving):
+                return await self.change_job(info, leaving)
+            case Finished(info, result_json):
+                return await self.finish_job(info, result_json)
+            case Whole(info, _, result_json):
+                draft = await self._draft(info, result_json)
+                return await self._group.run(lambda: self._jobs.record_once(write, draft))
+
+    def _is_large(self, result_json: str | None) -> bool:
+        return result_json is not None and len(result_json.encode()) > self._inline_result_bytes
+
+    async def _draft(self, info: JobInfo, result_json: str | None) -> Path | None:
+        """The draft of a file for a result that is too large for the database."""
+        if not self._is_large(result_json):
+            return None
         with _storage_failure(f"can't save the result of job {info.job_id}"):
-            draft = await _in(self._file_threads, self._blobs.draft_result, content)
-        return await self._group.run(lambda: self._finish_job(info, draft))
+            return await _in(self._file_threads, self._blobs.draft_result, result_json.encode())
 
     async def get_job(self, job_id: str, longest_result_bytes: int | None = None) -> JobReply:
         """The job, without its result if that is in a file and longer than told; raises `NoSuchJob`."""
-        found = await self._read("get_job", job_id=job_id)
+        found = await self._read_jobs("get_job", job_id=job_id)
         if not found:
             raise NoSuchJob(f"No such job ID {job_id}")
         job, result = rows.job_of(found[0]), found[0]["result"]
@@ -271,14 +322,14 @@ class Store:
     async def list_jobs(self, limit: int, state: JobState | None) -> list[JobInfo]:
         """At most `limit` jobs, of one state or of all, newest start first."""
         if state is None:
-            found = await self._read("list_jobs", limit=limit)
+            found = await self._read_jobs("list_jobs", limit=limit)
         else:
-            found = await self._read("list_jobs_in_state", limit=limit, state=state.value)
+            found = await self._read_jobs("list_jobs_in_state", limit=limit, state=state.value)
         return [rows.job_of(row) for row in found]
 
     async def job_config(self, job_id: str) -> dict[str, Any]:
         """The posted configuration; raises `NoSuchJob`."""
-        found = await self._read("job_config", job_id=job_id)
+        found = await self._read_jobs("job_config", job_id=job_id)
         if not found:
             raise NoSuchJob(f"No such job ID {job_id}")
         return json.loads(found[0]["config"])
@@ -286,7 +337,7 @@ class Store:
     async def unfinished_jobs(self, context_id: str) -> list[JobInfo]:
         """The context's jobs in states that are not final, oldest first."""
         unfinished = frozenset(JobState) - JOB_FINAL
-        found = await self._read("jobs_of_context", context_id=context_id, states=_values(unfinished))
+        found = await self._read_jobs("jobs_of_context", context_id=context_id, states=_values(unfinished))
         return [rows.job_of(row) for row in found]
 
     async def end_orphans(self, error: ErrorData) -> list[str]:
@@ -307,7 +358,7 @@ class Store:
 
     async def get_callback(self, job_id: str) -> Callback:
         """WAITING until the job is over; raises `NoSuchJob`, `NoSuchCallback`."""
-        found = await self._read("get_callback", job_id=job_id, waiting=CallbackState.WAITING.value)
+        found = await self._read_jobs("get_callback", job_id=job_id, waiting=CallbackState.WAITING.value)
         return _callback_of(job_id, found)
 
     async def due_callbacks(self, now: datetime, sending: list[str], limit: int, per_receiver: int) -> list[Callback]:
@@ -316,7 +367,7 @@ class Store:
         Of each receiver at most `per_receiver`, less those in `sending`: a slow one takes no more than its share.
         """
         values = {"state": CallbackState.PENDING.value, "now": rows.zoneless(now), "sending": sending}
-        found = await self._read("due_callbacks", **values, limit=limit, per_receiver=per_receiver)
+        found = await self._read_jobs("due_callbacks", **values, limit=limit, per_receiver=per_receiver)
         return [rows.callback_of(row) for row in found]
 
     async def record_attempt(self, before: Callback, after: Callback) -> None:
@@ -325,6 +376,7 @@ class Store:
 
     async def resend_callback(self, job_id: str) -> Callback:
         """The callback, due now, whatever became of it; raises `NoSuchJob`, `NoSuchCallback`, `JobNotOver`."""
+        await self._catch_up()
         return await self._group.run(lambda: self._resend_callback(job_id))
 
     # Operations run in the writer's thread, inside a batch's transaction. One that refuses with an error of
@@ -347,6 +399,11 @@ class Store:
         if not self._changed("delete_binary", app_name=app_name):
             raise NoSuchBinary(f"can't find binary with name {app_name}")
 
+    def _note_change(self) -> None:
+        """A binary has come or gone: contexts on this node, which do not ask for each job, look anew."""
+        with _storage_failure("can't note a change of binaries"):
+            self._changes.grow()
+
     def _remove_unused_contents(self) -> None:
         used = self._execute("contents_in_use", final=_values(JOB_FINAL))
         self._blobs.remove_binaries_except({row["sha256"] for row in used})
@@ -356,7 +413,7 @@ class Store:
 
     def _end_context(self, info: ContextInfo, error: ErrorData) -> list[str]:
         self._save_context(info)
-        return self._end_jobs("jobs_of_context", error, context_id=info.id)
+        return self._jobs.lose("jobs_of_context", error, context_id=info.id)
 
     def _restart_context(self, info: ContextInfo, error: ErrorData) -> list[str]:
         self._save_context(info)
@@ -364,16 +421,29 @@ class Store:
         found = self._execute("jobs_of_context", context_id=info.id, states=_values(leaving))
         again = [job for job in map(rows.job_of, found) if job.is_async]
         for job in again:
-            self._change_job(job.after(JobEvent.CONTEXT_RESTARTING, error), leaving)
+            self._jobs.change(job.after(JobEvent.CONTEXT_RESTARTING, error), leaving)
         restarting = {job["job_id"] for job in self._restarting(info.id)}
         ending = job_states_leading(JobEvent.CONTEXT_LOST)
         for job in map(rows.job_of, self._execute("jobs_of_context", context_id=info.id, states=_values(ending))):
             if job.job_id not in restarting:
-                self._change_job(job.after(JobEvent.CONTEXT_LOST, error), ending)
+                self._jobs.change(job.after(JobEvent.CONTEXT_LOST, error), ending)
         return sorted(restarting)
 
     def _restarting(self, context_id: str) -> list[rows.Row]:
         return self._execute("restartable_jobs", context_id=context_id, state=JobState.RESTARTING.value)
+
+    def _record_news(self, record: Callable[[list[rows.Row]], None], news: News) -> None:
+        if news.rows:
+            record(news.rows)
+        for path, end in news.ends.items():
+            self._execute("note_journal", name=path.name, taken_bytes=end)
+
+    def _taken_of_journals(self, data_dir: Path) -> dict[Path, int]:
+        """Up to where each journal is in the database; those that are gone are forgotten."""
+        taken = {journals_folder(data_dir) / row["name"]: row["taken_bytes"] for row in self._execute("journals")}
+        for path in [path for path in taken if not path.exists()]:
+            self._execute("forget_journal", name=path.name)
+        return taken
 
     def _delete_jobs(self, job_ids: list[str], before: datetime) -> None:
         if job_ids:
@@ -383,44 +453,7 @@ class Store:
         self._execute("delete_old_contexts", final=_values(CONTEXT_FINAL), before=before)
 
     def _end_orphans(self, error: ErrorData) -> list[str]:
-        return self._end_jobs("orphaned_jobs", error, final=_values(CONTEXT_FINAL))
-
-    def _end_jobs(self, query: str, error: ErrorData, **values: rows.Value) -> list[str]:
-        leaving = job_states_leading(JobEvent.CONTEXT_LOST)
-        found = self._execute(query, states=_values(leaving), **values)
-        ended = [rows.job_of(row).after(JobEvent.CONTEXT_LOST, error) for row in found]
-        for info in ended:
-            self._change_job(info, leaving)
-        return [info.job_id for info in ended]
-
-    def _create_job(self, info: JobInfo, config: dict[str, Any]) -> None:
-        for known in self._execute("job_origin", job_id=info.job_id):
-            if (known["context_id"], rows.utc(known["start_time"])) == (info.context_id, info.start_time):
-                return
-            raise JobExists(f"job {info.job_id} exists")
-        if self._execute("is_context_over", id=info.context_id, final=_values(CONTEXT_FINAL)):
-            raise ContextStopping("Context stop in progress")
-        self._execute("create_job", **rows.row_of_job(info), config=json.dumps(config))
-
-    def _change_job(self, info: JobInfo, leaving: frozenset[JobState]) -> bool:
-        if not self._changed("change_job", **rows.row_of_change(info), leaving=_values(leaving)):
-            return bool(self._execute("is_job_so", **rows.row_of_state(info)))
-        if info.callback_url and info.state.is_final:
-            due = Callback(info.job_id, info.callback_url, CallbackState.PENDING, next_attempt=utc_now())
-            self._execute("add_callback", **rows.row_of_callback(due), url=due.url)
-        return True
-
-    def _finish_job(self, info: JobInfo, result: str | Path) -> bool:
-        """`result` as text, or as the draft of a file."""
-        won = self._change_job(info, job_states_leading(JobEvent.SUCCEEDED))
-        if isinstance(result, str):
-            if won:
-                self._execute("add_result", job_id=info.job_id, result=result)
-        elif won:
-            self._blobs.keep_result(info.job_id, result)
-        else:
-            result.unlink(missing_ok=True)
-        return won
+        return self._jobs.lose("orphaned_jobs", error, final=_values(CONTEXT_FINAL))
 
     def _change_callback(self, before: Callback, after: Callback) -> None:
         known = {"known_attempts": before.attempts, "known_next_attempt": rows.zoneless(before.next_attempt)}
@@ -470,10 +503,41 @@ class Store:
         with _storage_failure("can't read the job store"):
             return await _in(self._reader_thread, _fetch, self._reader, query, values)
 
+    async def _read_jobs(self, query: str, **values: rows.Value) -> list[rows.Row]:
+        """`_read`, once the journals are taken in."""
+        if not self._group.closed:
+            await self._catch_up()
+        return await self._read(query, **values)
+
     async def _result_in_file(self, job_id: str, longest_bytes: int | None) -> str | None:
         with _storage_failure(f"can't read the result of job {job_id}"):
             content = await _in(self._file_threads, self._blobs.read_result, job_id, longest_bytes)
         return None if content is None else content.decode()
+
+    async def _keep_up(self) -> None:
+        """Journals are taken in though nobody asks, so that they stay short."""
+        while True:
+            await asyncio.sleep(KEEP_UP_S)
+            try:
+                await self._catch_up()
+                await _in(self._file_threads, self._journals.remove_read)
+            except Exception:
+                log.exception("the journals of jobs could not be taken in; tried again")
+
+    async def _catch_up(self) -> None:
+        """Have in the database what the journals hold: whatever was acknowledged is there for what comes next."""
+        async with self._catching_up:
+            with _storage_failure("can't take in the journals of jobs"):
+                sizes = self._journals.sizes()
+                while (news := self._journals.news(sizes)).ends:
+                    await self._take_in(news)
+                    self._journals.taken(news)
+
+    async def _take_in(self, news: News) -> None:
+        try:
+            await self._group.run(partial(self._record_news, self._jobs.record, news))
+        except StorageFailure:  # an id that another job has
+            await self._group.run(partial(self._record_news, self._jobs.record_missing, news))
 
     def _checkpoint(self) -> None:
         with _storage_failure("can't checkpoint the job store"):
@@ -499,6 +563,15 @@ def _callback_of(job_id: str, found: list[rows.Row]) -> Callback:
     if found[0]["url"] is None:
         raise NoSuchCallback(f"job {job_id} was started without a callbackUrl")
     return rows.callback_of(found[0])
+
+
+async def _outcome_of(write: Awaitable[T]) -> Outcome[T]:
+    try:
+        return Outcome(await write)
+    except RayJobsError as error:
+        return Outcome(error=error)
+    except Exception as error:  # which must not be that of the writes beside it
+        return Outcome(error=_as_storage_failure(error))
 
 
 def _outcome(operation: Operation[T]) -> Outcome[T]:

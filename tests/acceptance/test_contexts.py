@@ -22,7 +22,8 @@ def _gone(context_id: str) -> None:
 
 def test_a_second_context_runs_beside_the_first_and_is_deleted_without_a_trace(api, context):
     api.upload_jobs("ctx", "hello")
-    assert api.http.post("/contexts/second?numCores=1&memPerNode=512m").json()["result"] == "Context initialized"
+    made = api.http.post("/contexts/second?numCores=1&memPerNode=512m&rdd-ttl=86400")
+    assert made.json()["result"] == "Context initialized"
     assert api.http.get("/contexts").json()[0] == "second" and context in api.http.get("/contexts/").json()
     about = api.http.get("/contexts/second").json()
     assert about["state"] == "RUNNING" and about["endTime"] == "Empty" and about["applicationId"] and about["url"]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.service import Api, zip_of
+from tests.service import Api, driver_of, unable_to_write, zip_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -99,6 +99,12 @@ def test_frames_of_spark_and_pandas_are_row_objects(api, context):
     assert api.run("hello", "hello.Frame", context) == {"spark": rows, "pandas": rows}
 
 
+def test_a_job_runs_a_query_of_structured_streaming(api, context, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).write_text("first line\nsecond line\n")
+    assert api.run("hello", "hello.Streamed", context, f'folder = "{tmp_path}"') == 4
+
+
 def test_jobs_of_a_context_share_its_temp_views(api, context):
     api.run("hello", "hello.MakeView", context, "rows = 12")
     assert api.run("hello", "hello.CountView", context) == 12
@@ -164,6 +170,20 @@ def test_broken_uploads_are_refused_and_the_next_works(api):
     assert api.upload("x", b"def broken(:", "text/x-python").status_code == 400
     assert api.upload("x", zip_of({"a.py": ""})).status_code == 201
     assert api.http.delete("/binaries/x").status_code == 200
+
+
+def test_a_package_that_spark_cannot_take_is_an_error_of_its_own_and_the_next_works(api, context):
+    """As on a full disk: Spark's `addPyFile` makes a copy of the package."""
+    api.upload_jobs("unshipped", "greet", "hello")
+    driver = driver_of(api.http.get(f"/contexts/{context}").json()["id"])
+    with unable_to_write(driver):
+        job = api.start("unshipped", "hello.Echo", context, sync="true", timeout=60).json()
+    assert job["status"] == "ERROR", job
+    error = job["result"]
+    assert error["errorClass"] == "java.nio.file.FileSystemException" and "File too large" in error["message"]
+    assert "addPyFile" in error["stack"]
+    assert api.job(job["jobId"])["result"] == error
+    assert api.run("unshipped", "hello.Echo", context, "value = 1") == 1
 
 
 def test_a_lone_python_file_is_a_binary_whose_module_is_the_app(api, context):

@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.service import Api, Service, driver_of, eventually, processes_with, serving
+from tests.service import Api, Service, driver_of, eventually, processes_with, ray_process, serving, unable_to_write
 
 SETTINGS = """
 ray.num-cpus = 4
@@ -128,6 +128,55 @@ def test_force_ends_a_context_that_would_take_its_time(on):
     assert on.job(job_id)["result"]["message"] == "Context (stubborn) for this job was terminated"
 
 
+def test_a_stop_that_cannot_be_stored_yet_is_seen_through_once_it_can(on, tuned):
+    assert on.http.post("/contexts/unwritten?num-cpu-cores=1").status_code == 200
+    with unable_to_write(ray_process(tuned, "ray::Store")):
+        for _ in range(2):
+            assert on.http.delete("/contexts/unwritten").status_code == 202
+        assert on.http.get("/contexts/unwritten").json()["state"] == "RUNNING"
+    eventually(lambda: on.http.get("/contexts/unwritten").status_code == 404)
+
+
+def test_what_cannot_be_stored_does_not_begin(on, tuned):
+    """Neither a context nor a job; who asked for it is told why."""
+    log = tuned.data_dir / "contexts" / on.http.get("/contexts/kept").json()["id"] / "logs" / "unwritten.log"
+    with unable_to_write(ray_process(tuned, "ray::Store")):
+        context = on.http.post("/contexts/unwritten")
+        job = on.start("jobs", "hello.Sleep", "kept", "seconds = 0", jobId="unwritten")
+    for refused in (context, job):
+        assert (refused.status_code, refused.json()["status"]) == (500, "Storage Failure")
+        assert "File too large" in refused.json()["result"]["message"]
+    assert on.http.get("/contexts").json() == ["kept"]
+    assert on.http.get("/jobs/unwritten").status_code == 404
+    assert on.run("jobs", "hello.Echo", "kept", "value = 1") == 1
+    assert not log.exists(), "the job ran"
+
+
+def test_contexts_are_told_without_the_store(on, tuned):
+    store = ray_process(tuned, "ray::Store")
+    store.suspend()
+    try:
+        assert on.http.get("/contexts").json() == ["kept"]
+        assert on.http.get("/contexts/kept").json()["state"] == "RUNNING"
+    finally:
+        store.resume()
+
+
+def test_a_context_that_is_not_up_in_time_is_ended_and_its_name_is_free(tmp_path):
+    with serving(tmp_path, "contexts.creation-timeout-s = 4") as service, service.client() as client:
+        made: list[httpx.Response] = []
+        creating = threading.Thread(target=lambda: made.append(client.post("/contexts/slow?num-cpu-cores=1")))
+        creating.start()
+        with service.client() as other:
+            context_id = eventually(lambda: other.get("/contexts/slow").json().get("id"))
+        eventually(lambda: driver_of(context_id)).suspend()
+        creating.join(60)
+        assert (made[0].status_code, made[0].json()["status"]) == (500, "CONTEXT INIT ERROR")
+        assert made[0].json()["result"]["message"] == "context slow was not up within 4 s"
+        assert client.get("/contexts/slow").status_code == 404
+        eventually(lambda: not processes_with(context_id), 10, f"left behind: {processes_with(context_id)}")
+
+
 def test_a_stop_that_hangs_is_ended_by_force(on):
     assert on.http.post("/contexts/hung?num-cpu-cores=1").status_code == 200
     context_id = on.http.get("/contexts/hung").json()["id"]
@@ -197,6 +246,16 @@ def test_a_context_can_refuse_supervision(on):
     _actor_process(on.http.get("/contexts/mortal").json()["id"]).kill()
     assert on.ended(job_id, 10)["status"] == "ERROR"
     assert on.http.get("/contexts/mortal").status_code == 404
+
+
+def test_a_kill_of_a_job_whose_context_has_just_died_is_answered_with_its_end(on):
+    assert on.http.post("/contexts/gone?num-cpu-cores=1&launcher.spark.driver.supervise=false").status_code == 200
+    job_id = on.start("jobs", "hello.Sleep", "gone", "seconds = 60").json()["jobId"]
+    _actor_process(on.http.get("/contexts/gone").json()["id"]).kill()
+    reply = on.http.delete(f"/jobs/{job_id}")
+    assert (reply.status_code, reply.json()["status"]) == (200, "ERROR")
+    assert "Unexpected termination of context" in reply.json()["ERROR"]["message"]
+    assert on.job(job_id)["result"] == reply.json()["ERROR"]
 
 
 def test_the_shared_application_waits_for_room_as_well(on, tuned):

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from rayjobs import local_ray
-from tests.service import Api, Service, eventually, serving
+from tests.service import Api, Service, command_of, eventually, ray_process, ray_processes, serving, title_of
 
 SETTINGS = """
 contexts { max-jobs-per-context = 20, context-settings { num-cpu-cores = 1 } }
@@ -25,30 +25,6 @@ def sturdy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
-def _ray_processes(service: Service) -> list[psutil.Process]:
-    head = local_ray.find(service.data_dir)
-    assert head
-    return psutil.Process(head.pid).children(recursive=True)
-
-
-def _ray_process(service: Service, title: str) -> psutil.Process:
-    """One of the service's Ray processes by the title that Ray gives it, such as `ray::Supervisor`."""
-    return next(process for process in _ray_processes(service) if _title(process) == title)
-
-
-def _command(process: psutil.Process) -> str:
-    """Empty for what is gone."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
-def _title(process: psutil.Process) -> str:
-    """`ray::Context` of `ray::Context.lifetime`, while that runs."""
-    return _command(process).split(".")[0].strip()
-
-
 def test_twenty_jobs_survive_the_http_server_supervisor_and_store(sturdy):
     with sturdy.client() as client:
         api = Api(client)
@@ -58,7 +34,7 @@ def test_twenty_jobs_survive_the_http_server_supervisor_and_store(sturdy):
         wait_for = f'file = "{go}"'
         jobs = [api.start("jobs", "hello.AwaitFile", "busy", wait_for).json()["jobId"] for _ in range(20)]
         assert len(client.get("/jobs?status=running").json()) == 20
-        supervisor, store = _ray_process(sturdy, "ray::Supervisor"), _ray_process(sturdy, "ray::Store")
+        supervisor, store = ray_process(sturdy, "ray::Supervisor"), ray_process(sturdy, "ray::Store")
     sturdy.kill()
     store.kill()
     supervisor.kill()
@@ -90,9 +66,9 @@ def test_thirty_contexts_come_and_go_and_leave_nothing(sturdy):
         eventually(lambda: client.get("/contexts").json() == [], 20)
         eventually(lambda: list((sturdy.data_dir / "contexts").iterdir()) == [], 20, "folders of contexts are left")
         ours = {"ray::Context", "ray::Runner"}
-        eventually(lambda: not [p for p in _ray_processes(sturdy) if _title(p) in ours], 20, "actors are left")
-        [driver] = [p for p in _ray_processes(sturdy) if "PythonGatewayServer" in _command(p)]
-        assert "rayjobs-spark-shared-" in _command(driver), "the shared application has the only driver JVM"
+        eventually(lambda: not [p for p in ray_processes(sturdy) if title_of(p) in ours], 20, "actors are left")
+        [driver] = [p for p in ray_processes(sturdy) if "PythonGatewayServer" in command_of(p)]
+        assert "rayjobs-spark-shared-" in command_of(driver), "the shared application has the only driver JVM"
         assert client.get("/jobs?status=running").json() == []
     first, last = sum(sizes[5:10]) / 5, sum(sizes[25:]) / 5
     assert last - first < GROWTH_LIMIT_BYTES, f"memory of supervisor and store: {[s >> 20 for s in sizes]} MiB"
@@ -109,8 +85,8 @@ def _create_and_kill(service: Service, name: str, parameters: dict[str, str], af
     creating = threading.Thread(target=create)
     creating.start()
     creating.join(after_s)
-    for process in _ray_processes(service):
-        if _title(process) == "ray::Context":
+    for process in ray_processes(service):
+        if title_of(process) == "ray::Context":
             process.kill()
     creating.join(60)
     assert heard, f"the request for {name} was never answered"
@@ -121,7 +97,7 @@ def _create_and_kill(service: Service, name: str, parameters: dict[str, str], af
 
 
 def _memory_of_the_service(service: Service) -> int:
-    return sum(_ray_process(service, title).memory_info().rss for title in ("ray::Supervisor", "ray::Store"))
+    return sum(ray_process(service, title).memory_info().rss for title in ("ray::Supervisor", "ray::Store"))
 
 
 def test_the_loss_of_ray_itself_keeps_the_history_and_a_new_server_starts_anew(sturdy):
@@ -132,7 +108,7 @@ def test_the_loss_of_ray_itself_keeps_the_history_and_a_new_server_starts_anew(s
         running = api.start("jobs", "hello.Sleep", "drowning", "seconds = 60").json()["jobId"]
     head = local_ray.find(sturdy.data_dir)
     assert head
-    before = _ray_processes(sturdy)
+    before = ray_processes(sturdy)
     sturdy.kill()
     psutil.Process(head.pid).kill()
     sturdy.start()

@@ -164,6 +164,23 @@ class AwaitFile(_Plain):
         return runtime.jobId
 
 
+class ReadData(_Plain):
+    """The text of a data file."""
+
+    def run_job(self, context, runtime, data):
+        return Path(runtime.data_file(data["file"])).read_text()
+
+
+class Streamed(_Plain):
+    """How many lines a Structured Streaming query reads of the files that `folder` has now."""
+
+    def run_job(self, context, runtime, data):
+        lines = context.readStream.text(data["folder"])
+        query = lines.writeStream.format("memory").queryName("lines").trigger(availableNow=True).start()
+        query.awaitTermination()
+        return context.table("lines").count()
+
+
 class StopSpark(_Plain):
     def run_job(self, context, runtime, data):
         context.stop()

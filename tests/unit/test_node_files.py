@@ -131,7 +131,7 @@ def test_elsewhere_a_binary_is_fetched_in_chunks_once_for_all_contexts_of_the_no
     binary = store.keep_binary(CONTENT)
     assert content_of(here, binary) == CONTENT
     assert store.chunks_read == 4
-    other = NodeFiles(here.data_path, tmp_path / "node" / "contexts" / "c2", store)
+    other = NodeFiles(here.node_path, tmp_path / "node" / "contexts" / "c2", store)
     assert content_of(other, binary) == content_of(here, binary) == CONTENT
     assert store.chunks_read == 4
     assert names(tmp_path / "node" / "fetched") == {binary.sha256}
@@ -269,6 +269,15 @@ def test_elsewhere_a_data_file_is_fetched_in_chunks_once_into_the_contexts_folde
     assert store.chunks_read == 4
 
 
+def test_on_a_node_with_a_folder_of_its_own_a_file_outside_it_is_not_taken(tmp_path):
+    """Two nodes on one machine, as in tests: the store's file is there, and is fetched as from anywhere else."""
+    store = StoreOfANode(tmp_path / "store")
+    path = store.keep_data_file(CONTENT)
+    here = NodeFiles(tmp_path / "node", tmp_path / "node" / "contexts" / "c1", store)
+    assert here.data_file(path) == str(here.folder / "data" / Path(path).name)
+    assert store.chunks_read == 4
+
+
 def test_jobs_that_need_a_data_file_at_once_fetch_it_once(here, store):
     name = Path(store.keep_data_file(CONTENT)).name
     [path] = set(at_once(lambda: here.data_file(name)))
@@ -321,6 +330,6 @@ def test_a_full_disk_leaves_no_part_of_a_data_file(here, store, monkeypatch):
 
 
 def test_what_travels_to_a_runner_is_told_by_value(here):
-    files = NodeFiles(here.data_path, here.folder, node_files.ClusterStoreFiles())
+    files = NodeFiles(here.node_path, here.folder, node_files.ClusterStoreFiles())
     back = pickle.loads(pickle.dumps(files))
-    assert (back.data_path, back.folder, type(back.store)) == (files.data_path, files.folder, type(files.store))
+    assert (back.node_path, back.folder, type(back.store)) == (files.node_path, files.folder, type(files.store))

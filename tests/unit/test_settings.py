@@ -317,6 +317,11 @@ def test_a_context_has_a_job_slot() -> None:
         load(environ={"RAYJOBS_CONTEXTS_MAX_JOBS_PER_CONTEXT": "0"})
 
 
+def test_http_has_a_process() -> None:
+    with pytest.raises(BadConfig, match=r"^setting http\.processes: HTTP needs at least one"):
+        load(environ={"RAYJOBS_HTTP_PROCESSES": "0"})
+
+
 # Forms
 
 

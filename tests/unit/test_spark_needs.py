@@ -9,6 +9,7 @@ import pytest
 from rayjobs.errors import BadConfig, ContextInitError
 from rayjobs.spark.kinds import ContextKind, kind_of
 from rayjobs.spark.needs import SparkNeeds, needs_of
+from rayjobs.spark.session import own_spark_settings
 
 
 @pytest.mark.parametrize(("cpu_count", "cores"), [(1, 1), (2, 2), (4, 4), (64, 4)])
@@ -94,3 +95,10 @@ def test_an_unknown_factory_is_refused_with_those_there_are(factory: object) -> 
         f"unknown context-factory {factory}; use one of SparkSession, SparkContext, SQLContext, HiveContext, "
         "CustomContext"
     )
+
+
+def test_rdd_ttl_changes_nothing() -> None:
+    given = {"num-cpu-cores": 2, "spark.sql.ansi.enabled": "true"}
+    with_it = given | {"rdd-ttl": "86400"}
+    assert needs_of(with_it, 8) == needs_of(given, 8)
+    assert own_spark_settings(with_it) == own_spark_settings(given)

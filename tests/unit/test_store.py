@@ -411,7 +411,7 @@ async def test_a_result_file_survives_the_failure_of_its_batch(store: Store) -> 
     draft = store._blobs.draft_result(large.encode())
     sizes = count_batches(store)
     outcomes = await asyncio.gather(
-        store._group.run(lambda: store._finish_job(job, draft)),
+        store._group.run(lambda: store._jobs.finish(job, draft)),
         store.create_job(replace(a_job("bad"), class_path=None), {}),
         return_exceptions=True,
     )
