@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import socket
-import sys
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
@@ -46,7 +45,7 @@ def spark_namespace(context_id: str) -> str:
 
 def worker_environment(settings: Settings) -> dict[str, str]:
     """What Ray's processes must have in their environment for contexts to start in them; see `rayjobs env`."""
-    return jvm.java_environment(settings.jvm_options) | {"RAY_AUTH_MODE": "token"}
+    return jvm.java_environment(settings.app_master_jvm_options) | {"RAY_AUTH_MODE": "token"}
 
 
 def join(address: str) -> None:
@@ -334,5 +333,6 @@ def _on_node(node: str) -> NodeAffinitySchedulingStrategy:
 
 def _context_variables(settings: Settings) -> dict[str, str]:
     """For clusters whose `ray start` lacked them; the executors' side still needs `rayjobs env` there."""
-    wanted = {"PYSPARK_PYTHON": sys.executable, "JDK_JAVA_OPTIONS": settings.jvm_options}
+    needed = worker_environment(settings)
+    wanted = {key: needed[key] for key in ("PYSPARK_PYTHON", "JDK_JAVA_OPTIONS")}
     return {key: value for key, value in wanted.items() if os.environ.get(key) != value}

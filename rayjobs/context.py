@@ -272,8 +272,9 @@ class Context:
             folder = Path(await cluster.call(store.folder.remote()))
             journal = Journal(journals_folder(folder))
             changes = ChangeCount(changes_file(folder))
-        # After the answer to whoever waits for this context.
-        asyncio.get_running_loop().call_later(REFILL_DELAY_S, pool.refill)
+        # After the answer to whoever waits for this context; nobody does for one that has its job already.
+        delay_s = 0.0 if self._info.is_adhoc else REFILL_DELAY_S
+        asyncio.get_running_loop().call_later(delay_s, pool.refill)
         return Workplace(
             store,
             JobWriter(store, journal, self._settings.inline_result_bytes),

@@ -80,14 +80,20 @@ def job_output(path: Path) -> Iterator[None]:
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
-    root.setLevel(min(level, logging.INFO) or logging.INFO)
+    _set_level(root, min(level, logging.INFO) or logging.INFO)
     try:
         with redirect_stdout(out), redirect_stderr(_Tee(sys.stderr, file)):
             yield
     finally:
-        root.setLevel(level)
+        _set_level(root, level)
         root.removeHandler(handler)
         file.close()
+
+
+def _set_level(root: logging.Logger, level: int) -> None:
+    """Only where it is another one: a level that is set has all loggers of the process forget what they know."""
+    if root.level != level:
+        root.setLevel(level)
 
 
 def read(path: Path) -> bytes:

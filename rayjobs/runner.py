@@ -42,6 +42,8 @@ class Runner:
 
     def __init__(self, setup: RunnerSetup, context: ActorHandle):
         """`context` is told, by its method `job_passed`, of jobs that have passed their validation."""
+        # What the log of a job begins at, so that it need not be set for each one.
+        logging.getLogger().setLevel(logging.INFO)
         self._setup = setup
         self._teller = Teller(lambda job_id: context.job_passed.remote(job_id))
         self._session = attach.attach(setup.session)

@@ -27,7 +27,10 @@ SHARE_S = 0.05
 Most jobs are short: many at once need few processes, and a process for each would take the machine down.
 """
 
-AT_ONCE = max(1, (os.cpu_count() or 1) // 4)
+QUICK_S = 0.05
+"""Where a runner took its job so lately, jobs are quick: more runners than processors would only slow them down."""
+CORES = os.cpu_count() or 1
+AT_ONCE = max(1, CORES // 4)
 """How many runners with the same binaries may be on their way at once."""
 
 
@@ -41,6 +44,7 @@ class RunnerSlot:
     process: psutil.Process | None = None
     loaded: set[str] = field(default_factory=set)
     idle_since: float = 0.0
+    taken: float = 0.0
 
     def holds(self, binaries: tuple[BinaryInfo, ...]) -> bool:
         """Whether it took on these versions, in that order."""
@@ -99,6 +103,7 @@ class RunnerPool:
             slot = self._take_idle(binaries) or await self._first_free_or_made(binaries)
             if slot.is_alive():
                 self._busy.add(slot)
+                slot.taken = time.monotonic()
                 return slot
             self._busy.discard(slot)
 
@@ -109,9 +114,11 @@ class RunnerPool:
         """
         begun = time.monotonic()
         while not free.done():
-            runners = sum(slot.holds(binaries) for slot in self._busy)
-            left_s = begun + runners * SHARE_S - time.monotonic()
-            if left_s <= 0 and self._making.count(binaries) < AT_ONCE:
+            busy = [slot for slot in self._busy if slot.holds(binaries)]
+            now = time.monotonic()
+            left_s = begun + len(busy) * SHARE_S - now
+            are_enough = len(busy) >= CORES and any(now - slot.taken < QUICK_S for slot in busy)
+            if left_s <= 0 and not are_enough and self._making.count(binaries) < AT_ONCE:
                 return False
             await asyncio.wait({free}, timeout=max(left_s, SHARE_S))
         return True

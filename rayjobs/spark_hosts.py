@@ -196,10 +196,18 @@ class SparkHosts:
                 return
             try:
                 self._ready.append(await self._start(STANDBY))
+                await self._replace_worker()
             except Exception as error:
                 log.warning("no context stands by; tried again in %g s: %r", RETRY_S, error)
                 self._next_start = now + RETRY_S
                 return
+
+    async def _replace_worker(self) -> None:
+        """Start ahead the Ray worker that a host took from the contexts to come and their runners."""
+        try:
+            await cluster.prestart_workers(1)
+        except Exception as error:
+            log.warning("no worker is started ahead: %r", error)
 
     async def _start(self, kind: str) -> Host:
         id = f"{kind}-{uuid.uuid4()}"
