@@ -23,7 +23,7 @@ from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, error_of
 
 log = logging.getLogger(__name__)
 
-WITHHELD_S = 0.02
+WITHHELD_S = 0.1
 """A job that only its waiting caller knows of, and that is over by then, goes to the store in one piece."""
 
 

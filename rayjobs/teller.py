@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 0.01
+PATIENCE_S = 0.1
 """A job that nobody waits to hear of is told of only if it goes on for so long: most are over by then."""
 
 

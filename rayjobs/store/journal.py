@@ -181,10 +181,17 @@ def _rows_of(path: Path, lines: list[bytes]) -> list[dict[str, Any]]:
     found = []
     for line in lines:
         try:
-            found.append(json.loads(line))
+            found.append(_row_of(line))
         except ValueError:
             log.error("a line of the journal %s is no job, and is left out: %r", path, line[:100])
     return found
+
+
+def _row_of(line: bytes) -> dict[str, Any]:
+    row = json.loads(line)
+    if not isinstance(row, dict):
+        raise ValueError(f"no row: {row!r}")
+    return row
 
 
 def _is_let_go(file: int) -> bool:

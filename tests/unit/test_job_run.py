@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,7 @@ from rayjobs.runners import RunnerSlot
 from rayjobs.states import ContextEvent, ContextState, JobEvent, JobState
 from rayjobs.store.journal import Journal, journals_folder
 from rayjobs.store.store import Store
-from rayjobs.tasks import Done, Failed, Refused, Task
+from rayjobs.tasks import Done, Failed, Refused, Task, UserError
 
 INLINE_BYTES = 100
 START = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
@@ -282,6 +283,17 @@ async def test_a_record_that_cannot_be_written_is_a_failure_that_the_caller_hear
     assert place.pool.calls == ["given back"] * 3
 
 
+@pytest.mark.usefixtures("withheld_for_long")
+async def test_a_short_job_that_utf8_cannot_hold_fails_alone(place: Place) -> None:
+    bad, good = place.run("bad"), place.run("good")
+    bad.info = replace(bad.info, callback_url="http://me.example/\ud800")
+    place.runner.outcome.set_result(Done("1"))
+    with pytest.raises(UnicodeEncodeError):
+        await soon(bad.wait(LONG_S))
+    assert await soon(good.wait(LONG_S)) == await stored(place, "good")
+    assert await stored(place, "bad") is None
+
+
 # Ended from outside
 
 
@@ -324,6 +336,33 @@ async def test_a_kill_comes_too_late_once_the_record_is_on_its_way(
     reply = await soon(waiting)
     assert reply.job.state is JobState.FINISHED
     assert await stored(place) == reply
+
+
+@pytest.mark.usefixtures("withheld_for_long")
+async def test_a_kill_while_the_log_of_a_short_job_is_being_kept_ends_it_as_killed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate = asyncio.Event(), asyncio.Event()
+    save_log = place.store.save_log
+
+    async def save_late(job_id: str, content: bytes) -> None:
+        await save_log(job_id, content)
+        begun.set()
+        await gate.wait()
+
+    monkeypatch.setattr(place.store, "save_log", save_late)
+    job = place.run()
+    place.log_file("j1").write_text("hello")
+    place.runner.outcome.set_result(Done("1"))
+    waiting = asyncio.create_task(job.wait(LONG_S))
+    await soon(begun.wait())
+    killing = asyncio.create_task(job.end(JobEvent.KILLED, killed_error("j1")))
+    await asyncio.sleep(0)
+    gate.set()
+    killed = await soon(killing)
+    assert killed and killed.state is JobState.KILLED
+    assert await soon(waiting) == JobReply(killed)
+    assert await stored(place) == JobReply(killed)
 
 
 @pytest.mark.usefixtures("withheld_for_long")
@@ -386,6 +425,21 @@ async def test_a_job_that_goes_on_and_is_killed_is_ended(place: Place) -> None:
     assert place.pool.calls == ["ended"]
 
 
+async def test_a_job_that_goes_on_but_cannot_be_stored_is_ended_with_its_spark_work(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(info: JobInfo, config: dict[str, Any]) -> None:
+        raise StorageFailure("no space")
+
+    monkeypatch.setattr(place.store, "create_job", fail)
+    job = place.run()
+    with pytest.raises(StorageFailure, match="no space"):
+        await soon(job.wait(LONG_S))
+    await soon(job.task)
+    assert place.pool.calls == ["ended"]
+    assert place.cancelled == ["j1"]
+
+
 async def test_the_end_of_a_job_may_come_before_the_word_that_it_passed(place: Place) -> None:
     job = place.run()
     await until_stored(place, JobState.STARTED)
@@ -415,6 +469,16 @@ async def test_a_job_does_not_begin_under_an_id_that_is_taken(place: Place) -> N
     assert not place.runner.performing.is_set()
     assert await stored(place) == JobReply(other)
     assert place.cancelled == []
+
+
+async def test_a_job_that_fails_before_it_begins_is_not_stored_under_an_id_that_is_taken(place: Place) -> None:
+    other = JobInfo("j1", "c1", "ctx", EGG, "a.Other", JobState.STARTED, START.replace(year=2025))
+    await place.store.create_job(other, {})
+    place.pool.fails = UserError(BAD)
+    with pytest.raises(JobExists):
+        await soon(place.run(is_secret=False).wait(LONG_S))
+    assert await stored(place) == JobReply(other)
+    assert place.writes == ["create"]
 
 
 @pytest.mark.parametrize("is_async", [True, False])

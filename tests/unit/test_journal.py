@@ -213,6 +213,19 @@ async def test_very_much_news_comes_in_parts_that_lack_nothing(
     assert all_taken(journals) == [str(number) for number in range(len(sizes))]
 
 
+async def test_a_part_of_very_much_news_is_small_however_many_files_there_are(
+    folder: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "READ_BYTES", 1000)
+    monkeypatch.setattr(journal_module, "FULL_BYTES", 0)
+    for number in range(20):
+        await journal.append(line(str(number), padding_bytes=350))
+    journals = Journals(folder)
+    assert len(files(folder)) == 20
+    assert len(journals.news(journals.sizes()).rows) == 3
+    assert sorted(all_taken(journals), key=int) == [str(number) for number in range(20)]
+
+
 # Files
 
 
@@ -233,6 +246,12 @@ async def test_a_file_is_kept_while_its_writer_may_append_and_goes_once_it_is_re
 async def test_a_writer_that_appended_nothing_makes_no_file(folder: Path) -> None:
     await Journal(folder).close()
     assert not folder.exists()
+
+
+async def test_a_journal_may_be_closed_twice(journal: Journal) -> None:
+    await journal.append(line("a"))
+    await journal.close()
+    await journal.close()
 
 
 async def test_a_full_file_is_let_go_and_the_next_line_is_in_another(
@@ -325,6 +344,26 @@ async def test_a_folder_that_cannot_be_made_is_a_failure_of_the_storage_until_it
     await journal.append(line("c"))
     assert taken(Journals(folder)) == ["c"]
     await journal.close()
+
+
+async def test_a_file_that_cannot_be_made_durable_is_not_left_open(
+    folder: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.mkdir()
+
+    def fail(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal_module, "sync_path", fail)
+    with pytest.raises(StorageFailure):
+        await journal.append(line("a"))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        with pytest.raises(StorageFailure, match="No space left"):
+            await journal.append(line("a"))
+    assert len(os.listdir("/proc/self/fd")) == before
+    Journals(folder).remove_read()
+    assert files(folder) == []
 
 
 async def test_a_sync_that_fails_is_a_failure_of_each_line_that_it_was_for(

@@ -23,7 +23,7 @@ NEW_A = replace(A, upload_time=START + timedelta(milliseconds=1))
 
 
 class FakeStore:
-    """Answers as the store's actor would, from `latest`; a question waits until `hold` is set."""
+    """Answers as the store's actor would, from `latest`."""
 
     def __init__(self, *binaries: BinaryInfo):
         self.latest = {binary.app_name: binary for binary in binaries}
@@ -79,14 +79,16 @@ async def test_what_is_missing_is_asked_for_each_time(changes: ChangeCount) -> N
     assert await known.latest(["a"]) == [A]
 
 
-async def test_an_answer_from_before_a_change_is_not_kept_beyond_it(changes: ChangeCount) -> None:
-    store = FakeStore(A)
-    gate = asyncio.Event()
+async def test_an_answer_from_before_a_change_is_not_kept_beyond_it_whatever_else_is_asked(
+    changes: ChangeCount,
+) -> None:
+    store = FakeStore(A, B)
+    gates = {"a": asyncio.Event(), "b": asyncio.Event()}
     answer = store.get_binaries.remote
 
     async def answer_late(app_names: list[str]) -> list[BinaryInfo]:
         found = await answer(app_names)
-        await gate.wait()
+        await gates[app_names[0]].wait()
         return found
 
     store.get_binaries.remote = answer_late
@@ -94,8 +96,12 @@ async def test_an_answer_from_before_a_change_is_not_kept_beyond_it(changes: Cha
     early = asyncio.create_task(known.latest(["a"]))
     await asyncio.sleep(0)
     store.upload(NEW_A, changes)
-    gate.set()
+    other = asyncio.create_task(known.latest(["b"]))
+    await asyncio.sleep(0)
+    gates["a"].set()
     assert await early == [A]
+    gates["b"].set()
+    assert await other == [B]
     assert await known.latest(["a"]) == [NEW_A]
 
 

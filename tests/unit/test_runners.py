@@ -312,7 +312,8 @@ async def test_an_idle_runner_that_died_is_passed_over(started: Runners, mortal:
     assert (await soon(taking(pool, A))).handle is started[1]
 
 
-async def test_a_runner_that_died_as_it_came_free_is_passed_over(
+@pytest.mark.usefixtures("patient")
+async def test_a_runner_that_died_as_it_came_free_is_passed_over_and_waited_for_no_more(
     started: Runners, mortal: subprocess.Popen[bytes]
 ) -> None:
     pool = a_pool(started)

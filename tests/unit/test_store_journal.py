@@ -17,7 +17,7 @@ from rayjobs.gathering import Outcome
 from rayjobs.records import BinaryInfo, BinaryType, CallbackState, ContextInfo, JobInfo, JobReply, utc_now
 from rayjobs.states import ContextEvent, ContextState, JobEvent, JobState, job_states_leading
 from rayjobs.store import store as store_module
-from rayjobs.store.journal import Journal, journals_folder, line_of
+from rayjobs.store.journal import Journal, Journals, News, journals_folder, line_of
 from rayjobs.store.store import Store
 from rayjobs.store.writes import Changed, Created, Finished, Whole
 
@@ -73,6 +73,11 @@ async def due(store: Store) -> list[str]:
     return [callback.job_id for callback in found]
 
 
+async def note_sent(store: Store, job_id: str) -> None:
+    before = await store.get_callback(job_id)
+    await store.record_attempt(before, replace(before, state=CallbackState.SENT, attempts=1, next_attempt=None))
+
+
 def changed(job: JobInfo, event: JobEvent, error: ErrorData | None = None) -> Changed:
     return Changed(job.after(event, error), job_states_leading(event))
 
@@ -97,14 +102,15 @@ async def test_a_job_is_there_for_each_question_as_soon_as_it_is_appended(store:
     assert (await store.get_callback("j3")).state is CallbackState.PENDING
     await append(journal, finished("j4"))
     assert await store.job_config("j4") == {"of": "j4"}
+    await append(journal, finished("j5", URL))
+    assert (await store.resend_callback("j5")).state is CallbackState.PENDING
 
 
 async def test_callbacks_of_such_jobs_become_due_once(store: Store, journal: Journal) -> None:
     await append(journal, finished("j1", URL), finished("j2"), finished("j3", URL))
     assert sorted(await due(store)) == ["j1", "j3"]
     for job_id in ("j1", "j3"):
-        before = await store.get_callback(job_id)
-        await store.record_attempt(before, replace(before, state=CallbackState.SENT, attempts=1, next_attempt=None))
+        await note_sent(store, job_id)
     await append(journal, finished("j4"))
     assert await due(store) == []
 
@@ -164,8 +170,7 @@ async def test_a_store_that_ended_before_it_forgot_a_journal_has_each_job_once(
     first = Store(str(tmp_path), INLINE_BYTES)
     await append(journal, finished("j1", URL), failed("j2"))
     assert len(await listed(first)) == 2
-    before = await first.get_callback("j1")
-    await first.record_attempt(before, replace(before, state=CallbackState.SENT, attempts=1, next_attempt=None))
+    await note_sent(first, "j1")
     await first.close()
     await append(journal, finished("j3", URL))
     second = Store(str(tmp_path), INLINE_BYTES)
@@ -174,6 +179,52 @@ async def test_a_store_that_ended_before_it_forgot_a_journal_has_each_job_once(
     assert finished_as_stored.state is JobState.FINISHED
     assert await due(second) == ["j3"]
     await second.close()
+
+
+async def test_what_retention_deleted_does_not_come_back_from_its_journal(tmp_path: Path, journal: Journal) -> None:
+    first = Store(str(tmp_path), INLINE_BYTES)
+    await append(journal, finished("j1", URL), failed("j2"))
+    await note_sent(first, "j1")
+    assert await first.delete_older(utc_now() + timedelta(seconds=1)) == 2
+    await first.close()
+    second = Store(str(tmp_path), INLINE_BYTES)
+    assert await listed(second) == await due(second) == []
+    await append(journal, finished("j3"))
+    assert await listed(second) == ["j3"]
+    await second.close()
+
+
+async def test_a_journal_that_is_gone_is_forgotten(tmp_path: Path, journal: Journal) -> None:
+    store = Store(str(tmp_path), INLINE_BYTES)
+    await append(journal, finished("j1"))
+    await store.close()
+    (file,) = journals_folder(tmp_path).iterdir()
+    file.unlink()
+    await Store(str(tmp_path), INLINE_BYTES).close()
+    with duckdb.connect(tmp_path / "rayjobs.duckdb", read_only=True) as opened:
+        assert opened.execute("SELECT name FROM journals").fetchall() == []
+        assert opened.execute("SELECT job_id FROM jobs").fetchall() == [("j1",)]
+
+
+async def test_an_id_in_two_journals_is_one_job_and_keeps_no_other_out(
+    tmp_path: Path, store: Store, journal: Journal
+) -> None:
+    other = Journal(journals_folder(tmp_path))
+    await append(journal, finished("j1", URL), finished("j2"))
+    await append(other, finished("j1", URL, START + timedelta(seconds=1)), finished("j3"))
+    assert sorted(await listed(store)) == ["j1", "j2", "j3"]
+    assert await due(store) == ["j1"]
+    await other.close()
+
+
+async def test_a_line_that_is_no_job_is_left_out_and_said_so(
+    tmp_path: Path, store: Store, journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a power cut may leave of a write: zeros in the place of its first blocks."""
+    await append(journal, finished("j1"))
+    (journals_folder(tmp_path) / "torn.jsonl").write_bytes(b"\0" * 100 + b'"}\n0\n' + line_of(finished("j2"), {}, "2"))
+    assert sorted(await listed(store)) == ["j1", "j2"]
+    assert "torn.jsonl is no job" in caplog.text
 
 
 async def test_half_a_line_harms_neither_the_store_nor_the_jobs_around_it(
@@ -195,6 +246,52 @@ async def test_many_questions_at_once_beside_a_writer_miss_nothing_that_was_ackn
 
     await asyncio.gather(*(append_and_ask(f"j{number}") for number in range(50)))
     assert len(await listed(store)) == 50
+
+
+async def test_a_question_does_not_wait_for_jobs_that_end_after_it_was_asked(
+    tmp_path: Path, store: Store, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contexts so busy that one more job ends whenever the store looks."""
+    more = [finished(f"more-{number}") for number in range(50)]
+    news = Journals.news
+
+    def news_before_one_more(journals: Journals, sizes: dict[Path, int]) -> News:
+        found = news(journals, sizes)
+        if more:
+            (path,) = sizes
+            with path.open("ab") as file:
+                file.write(line_of(more.pop(), {}, "1"))
+        return found
+
+    await append(journal, finished("j1"))
+    monkeypatch.setattr(Journals, "news", news_before_one_more)
+    assert "j1" in await listed(store)
+    assert len(more) > 40
+
+
+async def test_a_journal_that_cannot_be_read_fails_no_question_that_is_not_about_jobs(
+    tmp_path: Path, store: Store
+) -> None:
+    (journals_folder(tmp_path) / "a-folder.jsonl").mkdir(parents=True)
+    with pytest.raises(StorageFailure, match="can't take in the journals"):
+        await listed(store)
+    await store.ping()
+    assert await store.get_context("c1")
+
+
+async def test_a_store_closes_its_database_though_a_journal_cannot_be_read_and_the_next_one_has_its_jobs(
+    tmp_path: Path, journal: Journal
+) -> None:
+    first = Store(str(tmp_path), INLINE_BYTES)
+    await append(journal, finished("j1"))
+    (unreadable := journals_folder(tmp_path) / "a-folder.jsonl").mkdir()
+    await first.close()
+    with duckdb.connect(tmp_path / "rayjobs.duckdb", read_only=True) as opened:  # refused while it is open otherwise
+        assert opened.execute("SELECT job_id FROM jobs").fetchall() == []
+    unreadable.rmdir()
+    second = Store(str(tmp_path), INLINE_BYTES)
+    assert await listed(second) == ["j1"]
+    await second.close()
 
 
 # Batches of writes
@@ -241,6 +338,13 @@ async def test_one_bad_write_harms_none_of_the_others(store: Store) -> None:
     )
     assert errors_of(outcomes) == [None, JobExists, NoSuchJob, StorageFailure, StorageFailure, None]
     assert sorted(await listed(store)) == ["j1", "j4", "known"]
+
+
+async def test_a_write_that_fails_with_an_error_that_is_not_ours_fails_alone(store: Store) -> None:
+    outcomes = await store.write_jobs([Whole(finished("j1"), {}, '"\ud800"'), Whole(finished("j2"), {}, "2")])
+    assert errors_of(outcomes) == [StorageFailure, None]
+    assert isinstance(outcomes[0].error.__cause__, UnicodeEncodeError)
+    assert await listed(store) == ["j2"]
 
 
 async def test_a_batch_that_is_sent_again_comes_to_the_same(store: Store) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from rayjobs import teller as teller_module
 from rayjobs.teller import PATIENCE_S, Teller
 from tests.service import eventually
 
@@ -74,6 +76,29 @@ def test_each_of_several_long_jobs_is_told_of(told: Told) -> None:
         teller.over()
         time.sleep(number * PATIENCE_S)
     assert told == [f"j{number}" for number in range(5)]
+
+
+def test_a_job_that_begins_as_the_thread_goes_to_sleep_is_told_of(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    long_job = threading.Thread(target=lambda: teller.passed("long", at_once=False))
+
+    class Event(threading.Event):
+        """The thread that clears it for the first time loses the processor to the job just then."""
+
+        def clear(self) -> None:
+            if not long_job.ident:
+                long_job.start()
+                long_job.join(0.2)
+            super().clear()
+
+    monkeypatch.setattr(
+        teller_module,
+        "threading",
+        SimpleNamespace(Event=Event, Lock=threading.Lock, Thread=threading.Thread),
+    )
+    teller = Teller(told.tell)
+    teller.passed("short", at_once=False)
+    teller.over()
+    eventually(lambda: "long" in told, 5, "the job was never told of")
 
 
 def test_a_job_is_not_told_of_once_it_is_over(told: Told) -> None:

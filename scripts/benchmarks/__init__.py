@@ -1,0 +1,1 @@
+"""The benchmark: rows that each measure one thing, ours and others' in the same run."""
