@@ -27,7 +27,7 @@ SHARE_S = 0.05
 Most jobs are short: many at once need few processes, and a process for each would take the machine down.
 """
 
-QUICK_S = 0.05
+QUICK_S = 0.02
 """Where a runner took its job so lately, jobs are quick: more runners than processors would only slow them down."""
 CORES = os.cpu_count() or 1
 AT_ONCE = max(1, CORES // 4)

@@ -40,17 +40,19 @@ def main() -> int:
     _measure(to_run, list(rows), options.scale, results, file)
     if file and file.resolve() == JSON:
         report.write(results, DOCS / "performance.md", plots.draw(results.measured, DOCS / "pictures"))
-    has_regressed = _compare(old, results) if options.compare else False
+    new = {row.name: results.measured[row.name] for row in to_run if row.name in results.measured}
+    has_regressed = _compare(old, new) if options.compare else False
     return int(has_regressed or any(results.outcomes[row.name].error for row in to_run))
 
 
 def _measure(to_run: list[Row], order: list[str], scale: float, results: Results, file: Path | None) -> None:
     """One row after the other into `results`; the file is whole after each, whatever happens to the next."""
     handler = _show_progress()
+    commit = machine.commit()  # before the file, which may be part of the repository, differs from it
     with Stage(scale) as stage:
         for number, row in enumerate(to_run, 1):
             handler.enter(f"row {number} of {len(to_run)}: {row.name}")
-            outcome = outcome_of(row, stage)
+            outcome = outcome_of(row, stage, commit)
             handler.leave()
             print(_line(row.name, outcome), flush=True)
             results.put(row.name, outcome, order)
@@ -65,9 +67,9 @@ def _show_progress() -> ProgressHandler:
     return handler
 
 
-def _compare(old: compare.Rows, results: Results) -> bool:
+def _compare(old: compare.Rows, new: compare.Rows) -> bool:
     """Print row by row what has changed; whether anything is worse."""
-    found = list(compare.changes(old, results.measured))
+    found = list(compare.changes(old, new))
     print(f"\n{'row':26} {'old':>12} {'new':>12} {'ratio':>7}", *found, sep="\n")
     return any(change.is_regression for change in found)
 
@@ -98,4 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

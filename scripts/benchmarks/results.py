@@ -73,9 +73,9 @@ class Results:
         return cls(found["machine"], {name: Outcome.from_json(row) for name, row in found["rows"].items()})
 
 
-def outcome_of(row: Row, stage: Stage) -> Outcome:
-    """Measure a row. One that fails is an outcome too: the others' results must not be lost with it."""
-    about = {"what": row.what, "goal": row.goal.text if row.goal else "", "commit": machine.commit()}
+def outcome_of(row: Row, stage: Stage, commit: str) -> Outcome:
+    """Measure a row, at that commit. One that fails is an outcome too: the others' results must not be lost with it."""
+    about = {"what": row.what, "goal": row.goal.text if row.goal else "", "commit": commit}
     try:
         measured = row.measure(stage)
     except Skipped as why:

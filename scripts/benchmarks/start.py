@@ -28,8 +28,8 @@ STANDBY_SETTINGS = f"contexts {{ standby = 1, context-settings {{ {SMALL} }} }}"
 PAUSE_S = 1.0
 SETTLE_S = 3.0
 COLD_NOTE = (
-    "executors of one core and 1 GiB; RayDP's time is that of the call, on a Ray that is up, without the start and "
-    "imports of its new Python process"
+    "executors of one core and 1 GiB, Ray is up for both; ours from the request on, RayDP's from the first import of "
+    "its new Python process on"
 )
 
 

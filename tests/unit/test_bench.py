@@ -109,7 +109,7 @@ def test_a_row_that_fails_or_cannot_run_is_an_outcome():
     def skip(stage: Stage) -> Measured:
         raise Skipped("no mvn here")
 
-    failed, skipped = (outcome_of(Row("a", "what", measure), Stage()) for measure in (fail, skip))
+    failed, skipped = (outcome_of(Row("a", "what", measure), Stage(), "c0ffee") for measure in (fail, skip))
     assert (failed.error, failed.measured, failed.is_met) == ("RuntimeError: no such thing", None, None)
     assert (skipped.skipped, skipped.error) == ("no mvn here", "")
 
