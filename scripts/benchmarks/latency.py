@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import uuid4
 
-import ray
-
 from rayjobs import cluster
 from rayjobs.service import Submission
 from scripts.benchmarks.measured import Measured
 from scripts.benchmarks.rows import Goal, at_most, row
-from scripts.benchmarks.stage import APP, Stage, in_turn, repeated, run_job
+from scripts.benchmarks.stage import APP, Stage, in_turn, on_ray, repeated, run_job
 
 
 def _percentiles(p50_ms: float, p99_ms: float) -> Goal:
@@ -30,8 +28,7 @@ def noop_http(stage: Stage) -> Measured:
 @row("noop-ray", "the same over Ray's own transport", _percentiles(4, 25))
 def noop_ray(stage: Stage) -> Measured:
     name = cluster.context_actor_name(stage.context)
-    cluster.join(stage.service.ray_address)
-    try:
+    with on_ray(stage.service.ray_address):
         context = cluster.find_now(name)
 
         def submit() -> None:
@@ -39,8 +36,6 @@ def noop_ray(stage: Stage) -> Measured:
             assert cluster.wait(context.submit.remote(job)).result_json == "null"
 
         return Measured(repeated(submit, stage.runs(1000), warm_up=100))
-    finally:
-        ray.shutdown()
 
 
 def _beside_direct_calls(stage: Stage, class_path: str, function: str, runs: int) -> Measured:

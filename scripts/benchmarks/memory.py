@@ -11,7 +11,7 @@ from rayjobs import local_ray
 from scripts.benchmarks.amounts import readable
 from scripts.benchmarks.measured import Measured, Series
 from scripts.benchmarks.progress import counted
-from scripts.benchmarks.raydp_session import raydp_session
+from scripts.benchmarks.raydp_session import RAYDP, raydp_session
 from scripts.benchmarks.rows import at_most, row
 from scripts.benchmarks.stage import (
     APP,
@@ -27,7 +27,6 @@ from scripts.benchmarks.stage import (
     zip_of,
 )
 
-RAYDP = "raydp.init_spark"
 CONTEXT = "weighed"
 SETTLE_S = 5.0
 """Until a spare runner is up, and what started beside it is quiet."""

@@ -15,6 +15,8 @@ import psutil
 
 from rayjobs.spark import jvm
 
+RAYDP = "raydp.init_spark"
+"""What rows call it."""
 APP_NAME = "benchmark"
 STOP_TIMEOUT_S = 60.0
 

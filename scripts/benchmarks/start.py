@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from scripts.benchmarks.measured import Measured, Series
 from scripts.benchmarks.progress import counted
-from scripts.benchmarks.raydp_session import raydp_session
+from scripts.benchmarks.raydp_session import RAYDP, raydp_session
 from scripts.benchmarks.rows import at_most, median_within, p95_within, row
 from scripts.benchmarks.stage import (
     Service,
@@ -22,7 +22,6 @@ from scripts.benchmarks.stage import (
 )
 from scripts.benchmarks.standby import await_gone, await_ready
 
-RAYDP = "raydp.init_spark"
 SMALL = "num-cpu-cores = 1, memory-per-node = 1g"
 STANDBY_SETTINGS = f"contexts {{ standby = 1, context-settings {{ {SMALL} }} }}"
 PAUSE_S = 1.0
