@@ -73,7 +73,12 @@ def owner(data_dir: Path) -> psutil.Process | None:
 def find(data_dir: Path) -> LocalRay | None:
     """The Ray that was started for this data directory, if its process still lives."""
     ray = _recorded(data_dir)
-    return ray if ray and ray.address and _process(ray) else None
+    return ray if ray and ray.address and lives(ray) else None
+
+
+def lives(ray: LocalRay) -> bool:
+    """Whether its process does: `ray start`, which ends when one of Ray's parts has."""
+    return _process(ray) is not None
 
 
 def wait_for(data_dir: Path, progress: Callable[[str], None]) -> LocalRay:
@@ -98,6 +103,8 @@ def start(settings: Settings, progress: Callable[[str], None]) -> LocalRay:
         stop(left, settings.data_path)
     temp_dir = Path(tempfile.mkdtemp(prefix="rayjobs-ray-"))
     log_file = settings.data_path / "ray.log"
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(log_file, log_file.with_suffix(".log.1"))
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             _command(settings, temp_dir),

@@ -17,6 +17,7 @@ from rayjobs.errors import ActorGone
 from rayjobs.http_worker import HttpWorker
 from rayjobs.predefined import upload_predefined
 from rayjobs.settings import Settings
+from rayjobs.start_anew import Handover, RayWatch, handed_over
 from rayjobs.web.app import create_app
 
 ACTOR_START_TIMEOUT_S = 60.0
@@ -28,22 +29,22 @@ def serve(settings: Settings, say: Callable[[str], None], progress: Callable[[st
     """Serve HTTP until SIGINT or SIGTERM; then a Ray that we own goes down, after its contexts.
 
     We own the Ray of our data directory unless another server of that directory lives; one that the settings
-    name is never ours.
+    name is never ours. When a Ray of our data directory ends before us, we start anew.
     """
     settings.data_path.mkdir(parents=True, exist_ok=True)
     _unwind_on_sigterm()
-    with _http_socket(settings) as listener, local_ray.ownership(settings.data_path) as is_owner:
+    before = handed_over()
+    with _http_socket(settings, before) as listener, local_ray.ownership(settings.data_path) as is_owner:
         ray = _local_ray(settings, is_owner, progress)
+        watch = RayWatch(ray, listener, say, before.tries if before else 0) if ray else None
         try:
-            _join(settings, ray, progress)
-            service = ClusterService(settings.max_binary_bytes, settings.max_data_bytes)
-            # Before there is a supervisor: predefined contexts, which it starts, may have them on their class path.
-            asyncio.run(upload_predefined(service, settings.predefined_binaries))
-            progress("starting the supervisor")
-            cluster.wait(cluster.ensure_supervisor(settings).ready.remote(), ACTOR_START_TIMEOUT_S)
-            listener.listen(BACKLOG)
-            _announce(settings, listener, ray, say)
-            _serve_http(service, settings, listener, ray.address if ray else settings.ray_address)
+            with watch.watching() if watch else contextlib.nullcontext():
+                service = _joined(settings, ray, progress)
+                listener.listen(BACKLOG)
+                _announce(settings, listener, ray, say)
+                if watch:
+                    watch.served()
+                _serve_http(service, settings, listener, ray.address if ray else settings.ray_address)
         except KeyboardInterrupt:
             pass
         finally:
@@ -81,11 +82,14 @@ def _unwind_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _http_socket(settings: Settings) -> socket.socket:
+def _http_socket(settings: Settings, before: Handover | None) -> socket.socket:
     """Bound first of all, so that a taken port is an error at once, before anything was started.
 
+    The one that the program before us had goes on, with the requests that wait on it.
     Its protocol is named because asyncio sets TCP_NODELAY only where it is: 40 ms of each reply otherwise.
     """
+    if before:
+        return socket.socket(fileno=before.socket_fd)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -108,8 +112,8 @@ def _local_ray(settings: Settings, is_owner: bool, progress: Callable[[str], Non
     return local_ray.find(settings.data_path) or local_ray.start(settings, progress)
 
 
-def _join(settings: Settings, ray: local_ray.LocalRay | None, progress: Callable[[str], None]) -> None:
-    """Become a driver on the cluster, and make sure that it has our job store."""
+def _joined(settings: Settings, ray: local_ray.LocalRay | None, progress: Callable[[str], None]) -> ClusterService:
+    """Become a driver on the cluster, and make sure that it has our job store and our supervisor."""
     local_ray.ensure_token()
     address = ray.address if ray else settings.ray_address
     progress(f"joining Ray at {address}")
@@ -117,6 +121,12 @@ def _join(settings: Settings, ray: local_ray.LocalRay | None, progress: Callable
     _unwind_on_sigterm()
     progress("starting the job store")
     cluster.wait(cluster.ensure_store(settings).ping.remote(), ACTOR_START_TIMEOUT_S)
+    service = ClusterService(settings.max_binary_bytes, settings.max_data_bytes)
+    # Before there is a supervisor: predefined contexts, which it starts, may have them on their class path.
+    asyncio.run(upload_predefined(service, settings.predefined_binaries))
+    progress("starting the supervisor")
+    cluster.wait(cluster.ensure_supervisor(settings).ready.remote(), ACTOR_START_TIMEOUT_S)
+    return service
 
 
 def _announce(

@@ -69,7 +69,13 @@ class Service:
             if "serving on " in line:
                 self.url = line.split("serving on ")[1].strip()
                 return
-        raise AssertionError(f"the service ended while starting: {self.said}, see {log.name}")
+        status = self._wait()
+        raise AssertionError(f"the service ended with {status} as it started: {self.said}\n{self._logs()}")
+
+    def _logs(self) -> str:
+        """The ends of its own log, and of its Rays'."""
+        logs = [self.data_dir.parent / f"{self.data_dir.name}-serve.log", *sorted(self.data_dir.glob("ray.log*"))]
+        return "\n".join(f"{log}:\n{log.read_text(errors='replace')[-3000:]}" for log in logs)
 
     def kill(self) -> None:
         """SIGKILL of the HTTP process alone."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from tests.service import Api, eventually, serving
+from rayjobs import local_ray
+from tests.service import Api, Service, eventually, serving
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +43,19 @@ def test_a_process_that_dies_is_replaced_and_none_outlives_the_server(service):
     service.start()
     with service.client() as client:
         assert Api(client).run("jobs", "hello.Echo", "many", "value = 3") == 3
+
+
+def test_all_processes_start_anew_with_a_server_whose_ray_ends(service):
+    before = eventually(lambda: len(found := _workers(psutil.Process(service.process.pid))) == 2 and found)
+    ray = local_ray.find(service.data_dir)
+    assert ray
+    psutil.Process(ray.pid).kill()
+    now = eventually(lambda: len(found := _new_workers(service, before)) == 2 and found, 60)
+    eventually(lambda: not any(_serves(worker) for worker in before), 20, "HTTP processes of the old server live on")
+    with service.client() as client:
+        assert client.get("/contexts").json() == []
+    assert all(_serves(worker) for worker in now)
+
+
+def _new_workers(service: Service, before: list[psutil.Process]) -> list[psutil.Process]:
+    return [worker for worker in _workers(psutil.Process(service.process.pid)) if worker not in before]

@@ -122,3 +122,52 @@ def test_the_loss_of_ray_itself_keeps_the_history_and_a_new_server_starts_anew(s
         assert client.post("/contexts/drowning").status_code == 200
         assert api.run("jobs", "hello.Echo", "drowning", "value = 2") == 2
         assert client.delete("/contexts/drowning").status_code == 200
+
+
+def test_a_server_whose_ray_ends_starts_anew_in_its_place(sturdy):
+    with sturdy.client() as client:
+        api = Api(client)
+        assert client.post("/contexts/sinking").status_code == 200
+        finished = api.start("jobs", "hello.Echo", "sinking", "value = 1", sync="true").json()["jobId"]
+    head = local_ray.find(sturdy.data_dir)
+    assert head
+    psutil.Process(head.pid).kill()
+    eventually(lambda: (ray := local_ray.find(sturdy.data_dir)) and ray != head, 60, "no new Ray")
+    with sturdy.client() as client:
+        api = Api(client)
+        eventually(lambda: _answers(client), 60, "the server does not serve again")
+        assert api.job(finished)["result"] == 1
+        assert client.get("/contexts").json() == []
+        assert client.post("/contexts/sinking").status_code == 200
+        assert api.run("jobs", "hello.Echo", "sinking", "value = 2") == 2
+        assert client.delete("/contexts/sinking").status_code == 200
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_ray_that_dies_as_it_starts_is_started_again(tmp_path):
+    service = Service(tmp_path / "data")
+    killer = threading.Thread(target=_kill_the_first_raylet, args=(service,), daemon=True)
+    killer.start()
+    try:
+        service.start()
+        killer.join()
+        assert any("starting anew" in line for line in service.said)
+        with service.client() as client:
+            assert _answers(client)
+    finally:
+        status = service.stop()
+    assert status == 0
+
+
+def _kill_the_first_raylet(service: Service) -> None:
+    """Once the server has joined it, which its first actor shows."""
+    ray = eventually(lambda: local_ray.find(service.data_dir), 60)
+    raylet = next(process for process in psutil.Process(ray.pid).children() if process.name() == "raylet")
+    eventually(lambda: any(title_of(worker) == "ray::Store" for worker in raylet.children()), 60)
+    raylet.kill()
