@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
@@ -91,6 +92,11 @@ def dashboard_url() -> str | None:
 def node_id() -> str:
     """The Ray node that this process is on."""
     return ray.get_runtime_context().get_node_id()
+
+
+def actor_id() -> str | None:
+    """The id of the actor that this process is, if it is one. Asked without a cluster, Ray would start one."""
+    return ray.get_runtime_context().get_actor_id() if ray.is_initialized() else None
 
 
 async def call(reply: Awaitable[T]) -> T:
@@ -309,11 +315,14 @@ def _prestart_workers(count: int) -> None:
         NodeManagerServiceStub(channel).PrestartWorkers(request, timeout=CONNECT_TIMEOUT_S)
 
 
-def spawn_runner(name: str, setup: Any) -> ActorHandle:
-    """A runner beside the context that calls this: same node, dies with it."""
+def spawn_runner(name: str, setup: Any, line_path: Path) -> tuple[ActorHandle, Awaitable[None]]:
+    """A runner beside the context that calls this, at work for the line at `line_path`: same node, dies with it.
+
+    The second is over when the runner is, and raises why.
+    """
     from rayjobs.runner import Runner
 
-    return (
+    handle = (
         ray.remote(Runner)
         .options(
             name=name,
@@ -323,8 +332,19 @@ def spawn_runner(name: str, setup: Any) -> ActorHandle:
             max_concurrency=1,
             scheduling_strategy=_on_node(node_id()),
         )
-        .remote(setup, ray.get_runtime_context().current_actor)
+        .remote(name, setup)
     )
+    return handle, handle.work.remote(line_path)
+
+
+def set_title(title: str) -> None:
+    """What `ps` and Ray's dashboard show as this process."""
+    ray._raylet.setproctitle(f"ray::{title}")
+
+
+def show_job(name: str, job_id: str) -> None:
+    """Have Ray's dashboard show a job of this context, as an actor task of that name, until it is over."""
+    ray.get_runtime_context().current_actor.job_over.options(name=name).remote(job_id)
 
 
 def _on_node(node: str) -> NodeAffinitySchedulingStrategy:

@@ -12,6 +12,7 @@ from typing import Any
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
+from rayjobs.actor_lines import Peer, peer
 from rayjobs.errors import ActorGone, ContextStopping, JobExists, NoRunningJob, NoSuchContext, NoSuchJob, TooLarge
 from rayjobs.job_binaries import names_to_find
 from rayjobs.records import BinaryInfo, BinaryType, Callback, ContextInfo, JobInfo, JobReply
@@ -33,12 +34,12 @@ class _Limit:
 
 
 class ClusterService:
-    """Holds nothing but handles, so any number of these, in any process, see the same service."""
+    """Holds nothing but handles and lines, so any number of these, in any process, see the same service."""
 
     def __init__(self, max_binary_bytes: int, max_data_bytes: int):
         self._binary_limit = _Limit("binaries.max-bytes", max_binary_bytes)
         self._data_limit = _Limit("data.max-bytes", max_data_bytes)
-        self._handles: dict[str, ActorHandle] = {}
+        self._peers: dict[str, Peer] = {}
 
     async def list_binaries(self) -> list[BinaryInfo]:
         return await self._ask(cluster.STORE, "list_binaries")
@@ -94,10 +95,10 @@ class ClusterService:
     async def _start(self, submission: Submission) -> JobReply:
         if submission.context is None:
             return await self._ask(cluster.SUPERVISOR, "submit", submission)
-        kept = self._handles.get(cluster.context_actor_name(submission.context))
+        kept = self._peers.get(cluster.context_actor_name(submission.context))
         if kept:
             try:
-                return await cluster.call(kept.submit.remote(submission))
+                return await kept.ask("submit", submission)
             except ActorGone:
                 self._forget(cluster.context_actor_name(submission.context), kept)
             with contextlib.suppress(NoSuchContext):
@@ -184,20 +185,30 @@ class ClusterService:
         return job
 
     async def _ask(self, actor: str, verb: str, *args: Any) -> Any:
-        """Call a method of the actor of that name. A handle that was kept may be of a predecessor: then once more."""
-        kept = self._handles.get(actor)
+        """Call a method of the actor of that name. Who was kept may be a predecessor: then once more."""
+        kept = self._peers.get(actor)
         if kept:
             with contextlib.suppress(ActorGone):
-                return await cluster.call(getattr(kept, verb).remote(*args))
+                return await kept.ask(verb, *args)
             self._forget(actor, kept)
         handle = await cluster.find(actor)
         reply = await cluster.call(getattr(handle, verb).remote(*args))
-        self._handles[actor] = handle
+        await self._keep(actor, handle)
         return reply
 
-    def _forget(self, actor: str, handle: ActorHandle) -> None:
-        if self._handles.get(actor) is handle:
-            del self._handles[actor]
+    async def _keep(self, actor: str, handle: ActorHandle) -> None:
+        """Unless another call did meanwhile; as long as the actor lives, where that can be seen."""
+        if actor in self._peers:
+            return
+        found = await peer(handle)
+        if self._peers.setdefault(actor, found) is not found:
+            found.close()
+        elif found.line:
+            found.line.gone.add_done_callback(lambda _: self._forget(actor, found))
+
+    def _forget(self, actor: str, kept: Peer) -> None:
+        if self._peers.get(actor) is kept:
+            del self._peers[actor]
 
 
 async def _gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

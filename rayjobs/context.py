@@ -11,7 +11,7 @@ from typing import Any
 
 from ray.actor import ActorHandle
 
-from rayjobs import cluster, joblog, leftovers
+from rayjobs import actor_lines, cluster, joblog, leftovers
 from rayjobs.application import HostedApplication, SparkApplication, SparkFacts
 from rayjobs.change_count import ChangeCount
 from rayjobs.context_settings import STOP_ON_ERROR, is_true
@@ -33,6 +33,7 @@ from rayjobs.node_folders import contexts_folder, node_folder
 from rayjobs.process_log import log_to_stderr
 from rayjobs.records import BinaryInfo, ContextInfo, ContextOver, JobInfo, JobReply, killed_error, utc_now
 from rayjobs.repetition import check_repeated
+from rayjobs.runner_links import RunnerLinks
 from rayjobs.runners import RunnerPool
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
@@ -63,12 +64,14 @@ class Context:
         self._folder = contexts_folder(self._node_path) / info.id
         self._application: SparkApplication | None = HostedApplication(host, info.id) if host else None
         self._place: Workplace | None = None
+        self._links: RunnerLinks | None = None
         self._jobs: dict[str, JobRun] = {}
         self._named = NamedRegistry()
         self._idle_since = time.monotonic()
         self._stopping = False
         self._over: asyncio.Future[ContextOver] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
+        self._listening = actor_lines.offer(self)
 
     async def initialise(self, session: SparkFacts | None = None) -> SparkFacts:
         """Start Spark, unless its host has opened a `session` for it, and the spare runners.
@@ -119,6 +122,11 @@ class Context:
             raise NoSuchContext(f"context {self._info.name} not found: it is still starting")
         return await self._take_in(job, config, self._place).wait(0)
 
+    async def job_over(self, job_id: str) -> None:
+        """Returns when that job is over, or was never here."""
+        if job := self._jobs.get(job_id):
+            await asyncio.wait({job.task})
+
     async def kill_job(self, job_id: str) -> JobInfo:
         """The job, KILLED: stored, its Spark work cancelled, its process ended. Raises `NoRunningJob`."""
         job = self._jobs.get(job_id)
@@ -132,11 +140,6 @@ class Context:
         if job_id not in self._jobs or self._place is None:
             return b""
         return await asyncio.to_thread(joblog.read, self._place.setup.log_file(job_id))
-
-    async def job_passed(self, job_id: str) -> None:
-        """A runner's word that a job has passed its validation and runs."""
-        if job := self._jobs.get(job_id):
-            job.note_passed()
 
     async def claim_name(self, name: str, job_id: str, wait_s: float) -> NamedEntry | None:
         """The object of that name; None if the job is to make it: others who want it wait until it has, or ends.
@@ -188,6 +191,8 @@ class Context:
         if self._place:
             self._place.pool.close()
             await self._place.writer.close()
+        if self._links:
+            self._links.close()
         if self._application:
             await self._application.stop()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
@@ -260,11 +265,12 @@ class Context:
         setup = RunnerSetup(
             self._info.name, self._info.id, facts.session, self._info.settings, self._folder, facts.packages
         )
+        links = self._links = RunnerLinks(self._info.id, setup, self._note_passed)
         pool = RunnerPool(
             self._info.name,
             self._settings.spare_runners,
             self._settings.max_jobs_per_context,
-            spawn=lambda name: cluster.spawn_runner(name, setup),
+            spawn=links.spawn,
             files=NodeFiles(self._node_path, self._folder, ClusterStoreFiles()),
         )
         journal = changes = None
@@ -284,7 +290,12 @@ class Context:
             self._settings.job_defaults,
             self._settings.job_load_timeout_s,
             self._cancel_spark,
+            lambda job: cluster.show_job(f"{job.class_path} {job.job_id}", job.job_id),
         )
+
+    def _note_passed(self, job_id: str) -> None:
+        if job := self._jobs.get(job_id):
+            job.note_passed()
 
     async def _cancel_spark(self, job_id: str) -> None:
         if self._application:

@@ -29,7 +29,10 @@ WITHHELD_S = 0.1
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a context lends to its jobs. `cancel_spark` ends the Spark work of a job, by its id."""
+    """What a context lends to its jobs. `cancel_spark` ends the Spark work of a job, by its id.
+
+    `show` has Ray's dashboard show a job by its name.
+    """
 
     store: ActorHandle
     writer: JobWriter
@@ -39,6 +42,7 @@ class Workplace:
     job_defaults: dict[str, Any]
     load_timeout_s: float
     cancel_spark: Callable[[str], Awaitable[None]]
+    show: Callable[[JobInfo], None]
 
 
 class JobRun:
@@ -117,8 +121,7 @@ class JobRun:
             await self._stored()
         config = trees.merge(self._place.job_defaults, self.config)
         task = Task(self.info.job_id, self.info.class_path, config)
-        perform = runner.handle.perform.options(name=f"{self.info.class_path} {self.info.job_id}")
-        outcome = asyncio.ensure_future(cluster.call(perform.remote(task, self.info.is_async)))
+        outcome = asyncio.ensure_future(runner.link.perform(task, self.info.is_async))
         try:
             if not await self._is_under_way_as_stored(outcome):
                 return await self._settle_as_stored()
@@ -151,6 +154,8 @@ class JobRun:
         if not await self._change(JobEvent.VALIDATED):
             return False
         _resolve(self._accepted, JobReply(self.info))
+        if not outcome.done():
+            self._place.show(self.info)
         return True
 
     async def _load_class(self, runner: RunnerSlot) -> None:
@@ -158,7 +163,7 @@ class JobRun:
         if class_path in runner.loaded:
             return
         try:
-            await asyncio.wait_for(cluster.call(runner.handle.load.remote(class_path)), limit_s)
+            await asyncio.wait_for(runner.link.load(class_path), limit_s)
         except TimeoutError:
             raise JobLoadingFailed(f"importing {class_path} took longer than {limit_s:g} s") from None
         except ActorGone:

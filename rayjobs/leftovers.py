@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from rayjobs import cluster, joblog, node_files
+from rayjobs import cluster, joblog, line, node_files
 from rayjobs.node_folders import contexts_folder, hosts_folder
 
 log = logging.getLogger(__name__)
@@ -25,9 +25,10 @@ async def sweep(node_path: Path) -> None:
     """Remove this node's folders of contexts and hosts that have ended; jobs' logs are kept in the store first.
 
     Processes that name such a context are ended: an executor whose raylet was killed has nobody else to end it.
-    Copies of binaries that nobody uses go as well.
+    Copies of binaries that nobody uses go as well, and sockets at which nobody listens.
     """
     await asyncio.to_thread(node_files.remove_unused, node_path)
+    await asyncio.to_thread(line.remove_stale)
     folders = await asyncio.to_thread(_folders, contexts_folder(node_path), hosts_folder(node_path))
     if not folders:
         return

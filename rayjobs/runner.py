@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any, Protocol
 
-from ray.actor import ActorHandle
-
-from rayjobs import binaries, hocon
+from rayjobs import binaries, cluster, hocon
 from rayjobs.api import JobEnvironment
 from rayjobs.errors import RayJobsError
 from rayjobs.joblog import job_output
+from rayjobs.line import WorkerLine
 from rayjobs.named_objects import ContextNamedObjects
 from rayjobs.node_files import NodeFiles
 from rayjobs.python_jobs import PythonJobs
@@ -22,6 +22,8 @@ from rayjobs.spark.kinds import kind_of
 from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, error_of
 from rayjobs.teller import Teller
 from rayjobs.trees import names_of
+
+_IDLE_TITLE = "Runner"
 
 
 class Jobs(Protocol):
@@ -38,19 +40,29 @@ class Jobs(Protocol):
 
 
 class Runner:
-    """A plain class, made an actor in `cluster.py`; calls come one at a time and all on its main thread."""
+    """A plain class, made an actor in `cluster.py`, whose one long call is `work`.
 
-    def __init__(self, setup: RunnerSetup, context: ActorHandle):
-        """`context` is told, by its method `job_passed`, of jobs that have passed their validation."""
+    Within it the context calls `adopt`, `load` and `perform`: one at a time, and all on the main thread.
+    """
+
+    def __init__(self, name: str, setup: RunnerSetup):
         # What the log of a job begins at, so that it need not be set for each one.
         logging.getLogger().setLevel(logging.INFO)
+        self._name = name
         self._setup = setup
-        self._teller = Teller(lambda job_id: context.job_passed.remote(job_id))
         self._session = attach.attach(setup.session)
         self._marks = attach.JobMarks(self._session)
         attach.add_paths(self._session, names_of(setup.context_settings.get("python.paths", [])))
         self._kind = kind_of(setup.context_settings)
         self._jobs: Jobs | None = None
+
+    def work(self, line_path: Path) -> None:
+        """Do what the context asks for by its line, until it is gone."""
+        context = WorkerLine(line_path)
+        self._teller = Teller(lambda job_id: context.tell("job_passed", job_id))
+        calls = {"adopt": self.adopt, "load": self.load, "perform": self.perform}
+        context.tell("runner_ready", self._name)
+        context.answer_calls(lambda verb, arguments: calls[verb](*arguments))
 
     def adopt(self, taken: tuple[BinaryInfo, ...], files: NodeFiles) -> int | Failed:
         """Make the classes of these binaries ready here and for their tasks on executors, for good; the process id.
@@ -78,6 +90,7 @@ class Runner:
         `sys.exit()` must not end the actor, hence BaseException.
         """
         jobs = self._adopted()
+        cluster.set_title(f"{task.class_path} {task.job_id}")
         with job_output(self._setup.log_file(task.job_id)):
             try:
                 with self._marks.of(task.job_id, task.class_path):
@@ -91,6 +104,7 @@ class Runner:
                 return Failed(data)
             finally:
                 self._teller.over()
+                cluster.set_title(_IDLE_TITLE)
 
     def _adopted(self) -> Jobs:
         if self._jobs is None:

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import psutil
-from ray.actor import ActorHandle
 
-from rayjobs import cluster
 from rayjobs.errors import ActorGone
 from rayjobs.node_files import NodeFiles
 from rayjobs.records import BinaryInfo
+from rayjobs.runner_links import RunnerLink
 from rayjobs.tasks import Failed, UserError
 
 END_TIMEOUT_S = 2.0
@@ -36,10 +35,10 @@ AT_ONCE = max(1, CORES // 4)
 
 @dataclass(eq=False)
 class RunnerSlot:
-    """One runner: its actor, the binaries it took on (none while spare), the job classes it has loaded."""
+    """One runner: its link, the binaries it took on (none while spare), the job classes it has loaded."""
 
     name: str
-    handle: ActorHandle
+    link: RunnerLink
     binaries: tuple[BinaryInfo, ...] = ()
     process: psutil.Process | None = None
     loaded: set[str] = field(default_factory=set)
@@ -78,7 +77,7 @@ class RunnerPool:
         context_name: str,
         spares_wanted: int,
         idle_limit: int,
-        spawn: Callable[[str], ActorHandle],
+        spawn: Callable[[str], RunnerLink],
         files: NodeFiles,
     ):
         self._context_name = context_name
@@ -156,7 +155,7 @@ class RunnerPool:
     def discard(self, slot: RunnerSlot) -> None:
         """End the runner's process at once, whatever it does."""
         self._busy.discard(slot)
-        cluster.kill(slot.handle)
+        slot.link.kill()
 
     async def end(self, slot: RunnerSlot) -> None:
         """`discard`, and wait until the process is gone: what it does in the JVM is not begun after that."""
@@ -216,7 +215,7 @@ class RunnerPool:
 
     async def _adopted(self, slot: RunnerSlot, binaries: tuple[BinaryInfo, ...]) -> RunnerSlot:
         try:
-            adopted = await cluster.call(slot.handle.adopt.remote(binaries, self._files))
+            adopted = await slot.link.adopt(binaries, self._files)
             if isinstance(adopted, Failed):
                 raise UserError(adopted.error)
             slot.process = psutil.Process(adopted)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rayjobs import cluster, context_settings, leftovers, trees
+from rayjobs import actor_lines, cluster, context_settings, leftovers, trees
 from rayjobs.callbacks import CallbackSender
 from rayjobs.errors import (
     ActorGone,
@@ -68,6 +68,7 @@ class Supervisor:
         self._is_closing = False
         self._predefined: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
+        self._listening = actor_lines.offer(self)
         loop = asyncio.get_running_loop()
         self._recovery = loop.create_task(self._recover(), name="recover")
         self._loop = loop.create_task(self._run_loop(), name="control-loop")

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import duckdb
 
+from rayjobs import actor_lines
 from rayjobs.binaries import check_content
 from rayjobs.change_count import ChangeCount
 from rayjobs.errors import (
@@ -89,6 +90,7 @@ class Store:
         except (duckdb.Error, OSError) as error:
             raise StorageFailure(f"can't open the job store in {data_dir}: {error}") from error
         self._catching_up = asyncio.Lock()
+        self._listening = actor_lines.offer(self)
         self._keeping_up = asyncio.get_running_loop().create_task(self._keep_up(), name="keep-up-with-journals")
 
     async def folder(self) -> str:

@@ -57,14 +57,12 @@ class FakeRunner:
         self.performing = asyncio.Event()
         self.loads: Exception | None = None
         self.awaited: bool | None = None
-        self.load = SimpleNamespace(remote=self._load)
-        self.perform = SimpleNamespace(options=lambda name: SimpleNamespace(remote=self._perform))
 
-    async def _load(self, class_path: str) -> None:
+    async def load(self, class_path: str) -> None:
         if self.loads:
             raise self.loads
 
-    async def _perform(self, task: Task, is_awaited: bool) -> Any:
+    async def perform(self, task: Task, is_awaited: bool) -> Any:
         self.awaited = is_awaited
         self.performing.set()
         return await self.outcome
@@ -104,6 +102,7 @@ class Place:
         actor: Any = LocalActor(store)
         self.writer = JobWriter(actor, self.journal, INLINE_BYTES)
         self.writes: list[str] = []
+        self.shown: list[JobInfo] = []
         self._note_writes()
         self.lent = Workplace(
             actor,
@@ -114,6 +113,7 @@ class Place:
             {},
             LONG_S,
             self._cancel_spark,  # type: ignore[arg-type]
+            self.shown.append,
         )
 
     def log_file(self, job_id: str) -> Path:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,9 +64,11 @@ class FakeRunner:
         self.ready = asyncio.Event()
         self.ready.set()
         self.killed = False
-        self.adopt = SimpleNamespace(remote=self._adopt)
 
-    async def _adopt(self, binaries: tuple[BinaryInfo, ...], files: object) -> int | Failed:
+    def kill(self) -> None:
+        self.killed = True
+
+    async def adopt(self, binaries: tuple[BinaryInfo, ...], files: object) -> int | Failed:
         await self.ready.wait()
         if isinstance(self.adopts, ActorGone):
             raise self.adopts
@@ -96,7 +97,6 @@ class Runners(list[FakeRunner]):
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Runners:
-    monkeypatch.setattr(runners_module.cluster, "kill", lambda handle: setattr(handle, "killed", True))
     return Runners()
 
 
@@ -217,7 +217,7 @@ async def test_a_runner_that_comes_free_is_taken_before_one_that_is_not_ready_wh
     pool.give_back(busy)
     assert await soon(waiting) is busy
     started[1].ready.set()
-    assert (await soon(taking(pool, A))).handle is started[1]
+    assert (await soon(taking(pool, A))).link is started[1]
     assert len(started.alive) == 2
 
 
@@ -232,7 +232,7 @@ async def test_a_runner_that_is_ready_late_serves_whoever_waits_by_then(started:
     second = taking(pool, A)
     await asyncio.sleep(0)
     started[1].ready.set()
-    assert (await soon(second)).handle is started[1]
+    assert (await soon(second)).link is started[1]
 
 
 @pytest.mark.parametrize("waits_for_one_to_start", [False, True])
@@ -289,7 +289,7 @@ async def test_a_spare_runner_is_taken_and_replaced(started: Runners) -> None:
     pool = a_pool(started, spares=2)
     pool.refill()
     assert len(started) == 2
-    assert (await pool.take((A,))).handle is started[0]
+    assert (await pool.take((A,))).link is started[0]
     assert len(started) == 3
 
 
@@ -298,7 +298,7 @@ async def test_a_spare_runner_that_died_is_passed_over(started: Runners) -> None
     started.adopts = ActorGone("killed for memory")
     pool.refill()
     started.adopts = os.getpid()
-    assert (await pool.take((A,))).handle is started[1]
+    assert (await pool.take((A,))).link is started[1]
     assert started[0].killed
 
 
@@ -309,7 +309,7 @@ async def test_an_idle_runner_that_died_is_passed_over(started: Runners, mortal:
     mortal.kill()
     mortal.wait()
     started.adopts = os.getpid()
-    assert (await soon(taking(pool, A))).handle is started[1]
+    assert (await soon(taking(pool, A))).link is started[1]
 
 
 @pytest.mark.usefixtures("patient")
@@ -325,7 +325,7 @@ async def test_a_runner_that_died_as_it_came_free_is_passed_over_and_waited_for_
     mortal.wait()
     started.adopts = os.getpid()
     pool.give_back(busy)
-    assert (await soon(waiting)).handle is started[1]
+    assert (await soon(waiting)).link is started[1]
 
 
 async def test_a_runner_that_ends_as_it_becomes_ready_is_gone(
@@ -364,7 +364,7 @@ async def test_idle_runners_of_an_older_version_go_when_its_successor_first_runs
     pool.give_back(old := await pool.take((A,)))
     pool.give_back(other := await pool.take((B,)))
     new = await pool.take((NEW_A,))
-    assert old.handle.killed
+    assert old.link.killed
     assert started.alive == [other.name, new.name]
 
 
