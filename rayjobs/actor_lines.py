@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,15 @@ from typing import Any
 from ray.actor import ActorHandle
 
 from rayjobs import cluster, line
-from rayjobs.line import Line
+from rayjobs.line import Line, Listener
 
 log = logging.getLogger(__name__)
 
 
-def offer(actor: Any) -> asyncio.Task[asyncio.Server] | None:
+def offer(actor: Any) -> Listener | None:
     """To be called by an actor that is made: its async methods can be called by lines as well, from now on.
 
-    The task is to be kept. None if that cannot be, or `actor` is an object like others here: callers then go through
+    None if that cannot be, or `actor` is an object like others here: callers then go through
     Ray, which is slower and says the same.
     """
     if (own_id := cluster.actor_id()) is None:
@@ -29,7 +28,7 @@ def offer(actor: Any) -> asyncio.Task[asyncio.Server] | None:
         return await getattr(actor, verb)(*arguments)
 
     try:
-        return line.listen(_path(own_id), answer)
+        return Listener(_path(own_id), answer)
     except OSError as error:
         log.warning("no calls past Ray for this actor: %s", error)
         return None

@@ -34,12 +34,21 @@ class _Limit:
 
 
 class ClusterService:
-    """Holds nothing but handles and lines, so any number of these, in any process, see the same service."""
+    """Holds nothing but handles and lines, so any number of these, in any process, see the same service.
+
+    The lines are of the event loop in which it was first asked.
+    """
 
     def __init__(self, max_binary_bytes: int, max_data_bytes: int):
         self._binary_limit = _Limit("binaries.max-bytes", max_binary_bytes)
         self._data_limit = _Limit("data.max-bytes", max_data_bytes)
         self._peers: dict[str, Peer] = {}
+
+    def close(self) -> None:
+        """End its lines; it can be asked again, in another event loop too."""
+        for kept in self._peers.values():
+            kept.close()
+        self._peers.clear()
 
     async def list_binaries(self) -> list[BinaryInfo]:
         return await self._ask(cluster.STORE, "list_binaries")

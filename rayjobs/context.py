@@ -71,7 +71,7 @@ class Context:
         self._stopping = False
         self._over: asyncio.Future[ContextOver] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
-        self._listening = actor_lines.offer(self)
+        self._listener = actor_lines.offer(self)
 
     async def initialise(self, session: SparkFacts | None = None) -> SparkFacts:
         """Start Spark, unless its host has opened a `session` for it, and the spare runners.
@@ -191,8 +191,9 @@ class Context:
         if self._place:
             self._place.pool.close()
             await self._place.writer.close()
-        if self._links:
-            self._links.close()
+        for listener in (self._links, self._listener):
+            if listener:
+                listener.close()
         if self._application:
             await self._application.stop()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
@@ -268,7 +269,7 @@ class Context:
         links = self._links = RunnerLinks(self._info.id, setup, self._note_passed)
         pool = RunnerPool(
             self._info.name,
-            self._settings.spare_runners,
+            0 if self._info.is_adhoc else self._settings.spare_runners,
             self._settings.max_jobs_per_context,
             spawn=links.spawn,
             files=NodeFiles(self._node_path, self._folder, ClusterStoreFiles()),
@@ -278,9 +279,11 @@ class Context:
             folder = Path(await cluster.call(store.folder.remote()))
             journal = Journal(journals_folder(folder))
             changes = ChangeCount(changes_file(folder))
-        # After the answer to whoever waits for this context; nobody does for one that has its job already.
-        delay_s = 0.0 if self._info.is_adhoc else REFILL_DELAY_S
-        asyncio.get_running_loop().call_later(delay_s, pool.refill)
+        if self._info.is_adhoc:
+            pool.add_spare()
+        else:
+            # After the answer to whoever waits for this context.
+            asyncio.get_running_loop().call_later(REFILL_DELAY_S, pool.refill)
         return Workplace(
             store,
             JobWriter(store, journal, self._settings.inline_result_bytes),

@@ -110,10 +110,14 @@ class Line(asyncio.Protocol):
                 answer.set_exception(content)
 
     async def _serve(self, number: int | None, verb: str, arguments: tuple[Any, ...]) -> None:
-        answer = await _outcome(self._answer(self, verb, arguments))
+        succeeded, value = True, None
+        try:
+            value = await self._answer(self, verb, arguments)
+        except Exception as error:
+            succeeded, value = False, _portable(error)
         if number is not None:
             await self._writable.wait()
-            self._send((number, *answer))
+            self._send((number, succeeded, value))
 
     def _send(self, message: tuple[Any, ...]) -> None:
         if self._transport and not self._transport.is_closing():
@@ -138,30 +142,48 @@ class WorkerLine:
         with contextlib.suppress(ConnectionError):
             while header := self._incoming.read(_LENGTH.size):
                 number, verb, arguments = pickle.loads(self._incoming.read(*_LENGTH.unpack(header)))
+                succeeded, value = True, None
                 try:
-                    outcome = True, answer(verb, arguments)
+                    value = answer(verb, arguments)
                 except Exception as error:
-                    outcome = False, _portable(error)
-                self._send((number, *outcome))
+                    succeeded, value = False, _portable(error)
+                self._send((number, succeeded, value))
+
+    def close(self) -> None:
+        self._incoming.close()
+        self._socket.close()
 
     def _send(self, message: tuple[Any, ...]) -> None:
         with self._sending:
             self._socket.sendall(_packed(message))
 
 
-def listen(path: Path, answer: Answer) -> asyncio.Task[asyncio.Server]:
-    """Take lines at `path` from now on, in the place of a predecessor that is gone; raises `OSError`."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        listener.bind(str(path))
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    loop = asyncio.get_running_loop()
-    return loop.create_task(loop.create_unix_server(lambda: Line(answer), sock=listener), name=f"line {path.name}")
+class Listener:
+    """Takes lines at `path` from now on, in the place of a predecessor that is gone; raises `OSError`."""
+
+    def __init__(self, path: Path, answer: Answer):
+        path.unlink(missing_ok=True)
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._socket.bind(str(path))
+            self._socket.listen(BACKLOG)
+            self._socket.setblocking(False)
+        except OSError:
+            self._socket.close()
+            raise
+        loop = asyncio.get_running_loop()
+        serving = loop.create_unix_server(lambda: Line(answer), sock=self._socket)
+        self._serving = loop.create_task(serving, name=f"line {path.name}")
+
+    def close(self) -> None:
+        """No new lines; those that there are go on."""
+        self._path.unlink(missing_ok=True)
+        if self._serving.done():
+            self._serving.result().close()
+        else:
+            self._serving.cancel()
+            self._socket.close()
 
 
 async def connect(path: Path) -> Line:
@@ -191,13 +213,6 @@ def remove_stale() -> None:
 
 async def _refuse(line: Line, verb: str, arguments: tuple[Any, ...]) -> None:
     raise RuntimeError(f"nothing here answers {verb}")
-
-
-async def _outcome(answer: Awaitable[Any]) -> tuple[bool, Any]:
-    try:
-        return True, await answer
-    except Exception as error:
-        return False, _portable(error)
 
 
 def _portable(error: Exception) -> Exception:

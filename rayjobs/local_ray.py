@@ -21,7 +21,7 @@ from typing import IO
 
 import psutil
 
-from rayjobs import cluster
+from rayjobs import cluster, warm
 from rayjobs.settings import Settings
 
 START_TIMEOUT_S = 90.0
@@ -237,7 +237,7 @@ def _command(settings: Settings, temp_dir: Path) -> list[str]:
 
 def _ray_variables() -> dict[str, str]:
     """No worker per CPU of the budget at the first driver, which takes seconds; no wait for proxies at the end."""
-    return {"RAY_prestart_worker_first_driver": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+    return {"RAY_prestart_worker_first_driver": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", **warm.HOOK}
 
 
 def _free_port(wanted: int, taken: set[int]) -> int:

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from ray.actor import ActorHandle
 
-from rayjobs import cluster, line
+from rayjobs import cluster
 from rayjobs.errors import ActorGone
-from rayjobs.line import Line
+from rayjobs.line import Line, Listener, lines_folder
 from rayjobs.node_files import NodeFiles
 from rayjobs.records import BinaryInfo
 from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task
@@ -72,15 +72,15 @@ class RunnerLinks:
 
     def __init__(self, context_id: str, setup: RunnerSetup, job_passed: Callable[[str], None]):
         """`job_passed` is told the ids of jobs that have passed their validation. Raises `OSError`."""
-        self._path = line.lines_folder() / f"runners-{context_id[-12:]}"
+        self._path = lines_folder() / f"runners-{context_id[-12:]}"
         self._setup = setup
         self._job_passed = job_passed
         self._links: dict[str, ActorRunnerLink] = {}
-        self._listening = line.listen(self._path, self._answer)
+        self._listener = Listener(self._path, self._answer)
 
     def close(self) -> None:
         """Runners that are not ready by now never will be."""
-        self._path.unlink(missing_ok=True)
+        self._listener.close()
 
     def spawn(self, name: str) -> RunnerLink:
         """A new runner's; what is called waits until it is up."""

@@ -168,7 +168,11 @@ class RunnerPool:
     def refill(self) -> None:
         """Start the spares that are wanted; returns at once, they attach by themselves."""
         while len(self._spares) < self._spares_wanted and not self._closed:
-            self._spares.append(self._new())
+            self.add_spare()
+
+    def add_spare(self) -> None:
+        """Start one more, that nobody replaces."""
+        self._spares.append(self._new())
 
     def close(self) -> None:
         """End all runners that have no job, and start no more."""

@@ -123,10 +123,17 @@ def _joined(settings: Settings, ray: local_ray.LocalRay | None, progress: Callab
     cluster.wait(cluster.ensure_store(settings).ping.remote(), ACTOR_START_TIMEOUT_S)
     service = ClusterService(settings.max_binary_bytes, settings.max_data_bytes)
     # Before there is a supervisor: predefined contexts, which it starts, may have them on their class path.
-    asyncio.run(upload_predefined(service, settings.predefined_binaries))
+    asyncio.run(_upload_predefined(service, settings))
     progress("starting the supervisor")
     cluster.wait(cluster.ensure_supervisor(settings).ready.remote(), ACTOR_START_TIMEOUT_S)
     return service
+
+
+async def _upload_predefined(service: ClusterService, settings: Settings) -> None:
+    try:
+        await upload_predefined(service, settings.predefined_binaries)
+    finally:
+        service.close()
 
 
 def _announce(

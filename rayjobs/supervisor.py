@@ -68,7 +68,7 @@ class Supervisor:
         self._is_closing = False
         self._predefined: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
-        self._listening = actor_lines.offer(self)
+        self._listener = actor_lines.offer(self)
         loop = asyncio.get_running_loop()
         self._recovery = loop.create_task(self._recover(), name="recover")
         self._loop = loop.create_task(self._run_loop(), name="control-loop")

@@ -90,7 +90,7 @@ class Store:
         except (duckdb.Error, OSError) as error:
             raise StorageFailure(f"can't open the job store in {data_dir}: {error}") from error
         self._catching_up = asyncio.Lock()
-        self._listening = actor_lines.offer(self)
+        self._listener = actor_lines.offer(self)
         self._keeping_up = asyncio.get_running_loop().create_task(self._keep_up(), name="keep-up-with-journals")
 
     async def folder(self) -> str:
