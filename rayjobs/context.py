@@ -274,16 +274,15 @@ class Context:
             spawn=links.spawn,
             files=NodeFiles(self._node_path, self._folder, ClusterStoreFiles()),
         )
-        journal = changes = None
-        if await cluster.node_of(store) == cluster.node_id():
-            folder = Path(await cluster.call(store.folder.remote()))
-            journal = Journal(journals_folder(folder))
-            changes = ChangeCount(changes_file(folder))
         if self._info.is_adhoc:
             pool.add_spare()
         else:
             # After the answer to whoever waits for this context.
             asyncio.get_running_loop().call_later(REFILL_DELAY_S, pool.refill)
+        journal = changes = None
+        if folder := await self._stores_folder(store):
+            journal = Journal(journals_folder(folder))
+            changes = ChangeCount(changes_file(folder))
         return Workplace(
             store,
             JobWriter(store, journal, self._settings.inline_result_bytes),
@@ -295,6 +294,15 @@ class Context:
             self._cancel_spark,
             lambda job: cluster.show_job(f"{job.class_path} {job.job_id}", job.job_id),
         )
+
+    async def _stores_folder(self, store: ActorHandle) -> Path | None:
+        """The data directory, if this node has it: who has a line to the store is on its node."""
+        beside = await actor_lines.peer(store)
+        if beside.line is None:
+            return None
+        folder = Path(await beside.ask("folder"))
+        beside.close()
+        return folder if folder.is_dir() else None
 
     def _note_passed(self, job_id: str) -> None:
         if job := self._jobs.get(job_id):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ STANDBY = "standby"
 CHECK_S = 60.0
 RETRY_S = 10.0
 STOP_TIMEOUT_S = 10.0
+REPLACED_AFTER_S = 2.0
+"""So long the context that took one that stood by has the processors to itself, to start and run its first job."""
 
 
 RoomOracle = Callable[[dict[str, Any]], Awaitable[tuple[Room, str]]]
@@ -67,6 +70,7 @@ class SparkHosts:
             return await asyncio.shield(self._shared) if self._shared and not _failed(self._shared) else None
         while info.settings == self._settings.context_settings and self._ready:
             host = self._ready.pop(0)
+            self._next_start = max(self._next_start, time.monotonic() + REPLACED_AFTER_S)
             if await _is_free(host):
                 return host
             await end_host(host)

@@ -134,10 +134,14 @@ class Supervisor:
         binaries = await cluster.call(store.get_binaries.remote(names_to_find(submission)))
         if submission.context is None:  # before a context is started for it
             check_binaries(submission, binaries)
-        live = await self._context_for(submission)
-        with contextlib.suppress(ActorGone):
-            if live.handle:
-                return await cluster.call(live.handle.submit.remote(submission))
+        try:
+            live = await self._context_for(submission)
+            with contextlib.suppress(ActorGone):
+                if live.handle:
+                    return await cluster.call(live.handle.submit.remote(submission))
+        finally:
+            if submission.context is None:
+                self._warm()
         return await self.job_after_loss(submission)
 
     async def _known_adhoc(self, submission: Submission) -> JobReply | None:
@@ -303,7 +307,9 @@ class Supervisor:
         try:
             await live.start()
         finally:
-            self._warm()
+            # Of an ad-hoc context the job is still to come, and would have to share the processors.
+            if not is_adhoc:
+                self._warm()
         return live
 
     def _warm(self) -> None:
