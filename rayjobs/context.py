@@ -40,6 +40,7 @@ from rayjobs.settings import Settings
 from rayjobs.states import JobEvent, JobState
 from rayjobs.store.blobs import changes_file
 from rayjobs.store.journal import Journal, journals_folder
+from rayjobs.store.under_way import UnderWay
 from rayjobs.tasks import RunnerSetup
 
 log = logging.getLogger(__name__)
@@ -191,6 +192,8 @@ class Context:
         if self._place:
             self._place.pool.close()
             await self._place.writer.close()
+            if self._place.under_way:
+                self._place.under_way.close()
         for listener in (self._links, self._listener):
             if listener:
                 listener.close()
@@ -279,13 +282,15 @@ class Context:
         else:
             # After the answer to whoever waits for this context.
             asyncio.get_running_loop().call_later(REFILL_DELAY_S, pool.refill)
-        journal = changes = None
+        journal = under_way = changes = None
         if folder := await self._stores_folder(store):
             journal = Journal(journals_folder(folder))
+            under_way = UnderWay(journals_folder(folder), self._info.id)
             changes = ChangeCount(changes_file(folder))
         return Workplace(
             store,
             JobWriter(store, journal, self._settings.inline_result_bytes),
+            under_way,
             KnownBinaries(store, changes),
             pool,
             setup,

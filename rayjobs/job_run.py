@@ -19,11 +19,12 @@ from rayjobs.records import JobInfo, JobReply
 from rayjobs.repetition import PROBLEM
 from rayjobs.runners import RunnerPool, RunnerSlot
 from rayjobs.states import JobEvent, JobState
+from rayjobs.store.under_way import UnderWay
 from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, error_of
 
 log = logging.getLogger(__name__)
 
-WITHHELD_S = 0.1
+WITHHELD_S = 0.5
 """A job that only its waiting caller knows of, and that is over by then, goes to the store in one piece."""
 
 
@@ -31,11 +32,12 @@ WITHHELD_S = 0.1
 class Workplace:
     """What a context lends to its jobs. `cancel_spark` ends the Spark work of a job, by its id.
 
-    `show` has Ray's dashboard show a job by its name.
+    `under_way` is for those that nothing is stored of yet. `show` has Ray's dashboard show a job by its name.
     """
 
     store: ActorHandle
     writer: JobWriter
+    under_way: UnderWay | None
     binaries: KnownBinaries
     pool: RunnerPool
     setup: RunnerSetup
@@ -101,6 +103,8 @@ class JobRun:
             self._give_up(error)
         finally:
             await self._discard_runner()
+            if self._place.under_way:
+                self._place.under_way.over(self.info.job_id)
 
     async def _run_or_fail(self) -> None:
         """A failure of ours ends the job in ERROR as well: it never stays RUNNING."""
@@ -115,6 +119,8 @@ class JobRun:
             await self._fail(error_of(error))
 
     async def _run_steps(self) -> None:
+        if self._is_secret and self._place.under_way:
+            self._place.under_way.begun(self.info, self.config)
         runner = self._runner = await self._place.pool.take(self.info.binaries)
         await self._load_class(runner)
         if not self._is_secret:

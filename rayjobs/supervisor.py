@@ -169,14 +169,30 @@ class Supervisor:
         """
         store = await cluster.find(cluster.STORE)
         deadline = time.monotonic() + ORPHAN_TIMEOUT_S
-        try:
-            reply = await cluster.call(store.get_job.remote(submission.job_id))
-            while not reply.job.state.is_final and time.monotonic() < deadline:
-                await asyncio.sleep(0.05)
+        while True:
+            may_appear = await self._is_dying(submission.context) and time.monotonic() < deadline
+            try:
                 reply = await cluster.call(store.get_job.remote(submission.job_id))
-        except NoSuchJob:
-            raise NoSuchContext(f"context {submission.context} not found") from None
-        return reply
+            except NoSuchJob:
+                if not may_appear:
+                    raise NoSuchContext(f"context {submission.context} not found") from None
+            else:
+                if reply.job.state.is_final or time.monotonic() >= deadline:
+                    return reply
+            await asyncio.sleep(0.05)
+
+    async def _is_dying(self, name: str | None) -> bool:
+        """Whether the context of that name is gone, or going, and its last jobs may not be in the store yet."""
+        live = self._live.get(name) if name else None
+        if live is None or live.info.state is ContextState.RESTARTING:
+            return False
+        if live.info.state is not ContextState.RUNNING or live.handle is None:
+            return True
+        try:
+            await cluster.ask(live.handle.ping.remote())
+        except (ActorGone, TimeoutError):
+            return True
+        return False
 
     async def kill_restarting_job(self, job_id: str) -> JobInfo | None:
         """The job, KILLED, if it waits for its context to come back; None if it does not."""

@@ -51,17 +51,20 @@ class JobRows:
 
     def record(self, whole: list[rows.Row]) -> None:
         """Write jobs that are over already, all by one statement, which fails if one of them is there."""
-        self._execute("record_jobs", **{column: [row[column] for row in whole] for column in whole[0]})
+        self._insert(whole)
         for row in whole:
             if row["callback_url"]:
                 self._add_callback(row["job_id"], row["callback_url"])
 
     def record_missing(self, whole: list[rows.Row]) -> None:
         """`record` of those that are not there."""
-        there = {row["job_id"] for row in self._execute("jobs_among", job_ids=[row["job_id"] for row in whole])}
-        missing = {row["job_id"]: row for row in whole if row["job_id"] not in there}
-        if missing:
-            self.record(list(missing.values()))
+        if missing := self._missing(whole):
+            self.record(missing)
+
+    def begin_missing(self, begun: list[rows.Row]) -> None:
+        """Write jobs that are not over, if they are not there."""
+        if missing := self._missing(begun):
+            self._insert(missing)
 
     def record_once(self, job: Whole, draft: Path | None = None) -> bool:
         """`record` of one job that may be there; True if it is there as it is to be. A `draft` is its result's file."""
@@ -82,6 +85,14 @@ class JobRows:
         for info in ended:
             self.change(info, leaving)
         return [info.job_id for info in ended]
+
+    def _insert(self, whole: list[rows.Row]) -> None:
+        self._execute("record_jobs", **{column: [row[column] for row in whole] for column in whole[0]})
+
+    def _missing(self, whole: list[rows.Row]) -> list[rows.Row]:
+        """Those that are not there, each once."""
+        there = {row["job_id"] for row in self._execute("jobs_among", job_ids=[row["job_id"] for row in whole])}
+        return list({row["job_id"]: row for row in whole if row["job_id"] not in there}.values())
 
     def _is_there(self, info: JobInfo) -> bool:
         """Raises `JobExists` for another job of that id."""

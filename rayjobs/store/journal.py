@@ -37,6 +37,13 @@ def journals_folder(data_dir: Path) -> Path:
     return data_dir / "journals"
 
 
+def ensure_folder(folder: Path) -> None:
+    """Make the folder of journals, durably."""
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_path(folder.parent)
+
+
 def line_of(ended: JobInfo, config: dict[str, Any], result_json: str | None) -> bytes:
     """A job that is over as a line: the columns of its row, times in ISO 8601.
 
@@ -142,9 +149,7 @@ class Journals:
 
 def _new_file(folder: Path) -> int:
     """Under its name once it is locked: a store must not take it for one that is let go."""
-    if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        sync_path(folder.parent)
+    ensure_folder(folder)
     draft = folder / uuid.uuid4().hex
     file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
     try:

@@ -46,7 +46,7 @@ from rayjobs.records import (
     utc_now,
 )
 from rayjobs.states import CONTEXT_FINAL, JOB_FINAL, ContextState, JobEvent, JobState, job_states_leading
-from rayjobs.store import rows, sql
+from rayjobs.store import rows, sql, under_way
 from rayjobs.store.blobs import Blobs, Upload, changes_file, safe_job_id
 from rayjobs.store.data_files import DataFile, DataFiles
 from rayjobs.store.group import GroupCommit, Operation
@@ -225,7 +225,7 @@ class Store:
 
         From then on it takes no new job and no change of one.
         """
-        return await self._group.run(lambda: self._end_context(info, error))
+        return await self._with_what_it_left(info, lambda: self._end_context(info, error))
 
     async def get_context(self, context_id: str) -> ContextInfo | None:
         found = await self._read("get_context", id=context_id)
@@ -236,7 +236,23 @@ class Store:
 
         Returns the ids of the jobs that may run again.
         """
-        return await self._group.run(lambda: self._restart_context(info, error))
+        return await self._with_what_it_left(info, lambda: self._restart_context(info, error))
+
+    async def _with_what_it_left(self, info: ContextInfo, operation: Operation[list[str]]) -> list[str]:
+        """The operation, in one transaction with the jobs that only the notes of a context which died have."""
+        await self._catch_up()
+        folder = self._journals.folder
+        with _storage_failure("can't read the notes of jobs under way"):
+            begun = await _in(self._file_threads, under_way.left_by, folder, info.id)
+
+        def end() -> list[str]:
+            self._jobs.begin_missing(begun)
+            return operation()
+
+        ended = await self._group.run(end if begun else operation)
+        with _storage_failure("can't remove the notes of jobs under way"):
+            await _in(self._file_threads, under_way.forget, folder, info.id)
+        return ended
 
     async def restarting_jobs(self, context_id: str) -> list[tuple[JobInfo, dict[str, Any]]]:
         """The context's jobs that wait to run again, with their posted configurations, oldest first."""

@@ -60,6 +60,15 @@ class Segfault(_Plain):
         time.sleep(30)
 
 
+class KillProcess(_Plain):
+    """Ends another process of this machine, then waits for what comes of that."""
+
+    def run_job(self, context, runtime, data):
+        print("about to kill")
+        os.kill(data["pid"], signal.SIGKILL)
+        time.sleep(30)
+
+
 class Exit(_Plain):
     def run_job(self, context, runtime, data):
         sys.exit(3)

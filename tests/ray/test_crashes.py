@@ -175,3 +175,13 @@ def test_a_runner_that_dies_mid_job_ends_that_job_alone(api, context):
     assert (report["status"], report["result"]["errorClass"]) == ("ERROR", "RunnerDied")
     assert "about to crash" in api.http.get(f"/jobs/{crashing}/log").text
     assert api.ended(other)["result"] == "slept"
+
+
+def test_a_job_that_takes_its_context_down_at_once_has_a_record_and_its_caller_the_cause(api, on_ray):
+    assert api.http.post("/contexts/suicidal?num-cpu-cores=1").status_code == 200
+    api.run("crashing", "hello.Echo", "suicidal", "value = 1")
+    pid = _pid_of("context:suicidal")
+    reply = api.start("crashing", "hello.KillProcess", "suicidal", f"pid = {pid}", sync="true").json()
+    assert reply["status"] == "ERROR" and "Unexpected termination of context" in reply["result"]["message"]
+    assert api.job(reply["jobId"])["classPath"] == "hello.KillProcess"
+    eventually(lambda: api.http.get("/contexts/suicidal").status_code == 404, 20)

@@ -30,6 +30,7 @@ from rayjobs.runners import RunnerSlot
 from rayjobs.states import ContextEvent, ContextState, JobEvent, JobState
 from rayjobs.store.journal import Journal, journals_folder
 from rayjobs.store.store import Store
+from rayjobs.store.under_way import UnderWay, left_by
 from rayjobs.tasks import Done, Failed, Refused, Task, UserError
 
 INLINE_BYTES = 100
@@ -101,12 +102,14 @@ class Place:
         self.logs.mkdir()
         actor: Any = LocalActor(store)
         self.writer = JobWriter(actor, self.journal, INLINE_BYTES)
+        self.under_way = UnderWay(journals_folder(folder), "c1")
         self.writes: list[str] = []
         self.shown: list[JobInfo] = []
         self._note_writes()
         self.lent = Workplace(
             actor,
             self.writer,
+            self.under_way,
             None,
             self.pool,
             self,
@@ -194,11 +197,23 @@ async def test_a_short_job_is_stored_in_one_piece_before_its_caller_hears_of_it(
 
 
 @pytest.mark.usefixtures("withheld_for_long")
+async def test_a_short_job_is_noted_until_it_is_over(place: Place) -> None:
+    notes = journals_folder(place.logs.parent)
+    job = place.run()
+    await soon(place.runner.performing.wait())
+    assert [(row["job_id"], row["config"]) for row in left_by(notes, "c1")] == [("j1", '{"a": 1}')]
+    place.runner.outcome.set_result(Done("[1]"))
+    await soon(job.wait(LONG_S))
+    await soon(job.task)
+    assert left_by(notes, "c1") == []
+
+
+@pytest.mark.usefixtures("withheld_for_long")
 async def test_a_short_job_with_a_large_result_is_stored_by_a_call(place: Place) -> None:
     job, large = place.run(), '"' + "x" * 2 * INLINE_BYTES + '"'
     place.runner.outcome.set_result(Done(large))
     assert (await soon(job.wait(LONG_S))).result_json == large
-    assert not journals_folder(place.logs.parent).exists()
+    assert not list(journals_folder(place.logs.parent).glob("*.jsonl"))
     assert (await place.store.get_job("j1")).result_json == large
 
 
