@@ -17,6 +17,7 @@ GOALS = {32: rate_of(600)}
 DIRECT = "the direct call in as many threads"
 THREADS = 8
 JOBS_PER_THREAD = 40
+WARM_UP_ROUNDS = 2
 
 
 def _register(clients: int, goal: Goal | None) -> None:
@@ -38,10 +39,15 @@ for number in CLIENTS:
 def spark_jobs(stage: Stage) -> Measured:
     ours, direct = [], []
     with _slots(THREADS) as service:
-        for _ in counted(stage.runs(5)):
+        for _ in counted(WARM_UP_ROUNDS + stage.runs(5)):
             ours.append(mean(_answers(service, "bench_jobs.Range", THREADS, windows=4).rates))
             direct.append(_direct_rate(service))
-    return Measured(Series(ours, "jobs/s"), {DIRECT: Series(direct, "jobs/s")})
+    return Measured(_after_warm_up(ours), {DIRECT: _after_warm_up(direct)})
+
+
+def _after_warm_up(rates: list[float]) -> Series:
+    """Without the first rounds, in which the JVMs compile what both run."""
+    return Series(rates[WARM_UP_ROUNDS:], "jobs/s", WARM_UP_ROUNDS)
 
 
 @contextlib.contextmanager
