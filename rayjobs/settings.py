@@ -122,7 +122,7 @@ class Settings:
     )
     jvm_options: str = _setting(
         "contexts.jvm-options",
-        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss4m",
+        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss4m -Xms64m",
         "JVM flags of drivers, chosen for a fast start",
     )
     app_master_jvm_options: str = _setting(
