@@ -47,17 +47,24 @@ class Peer:
             return await self.line.call(verb, *arguments)
         return await cluster.call(getattr(self.handle, verb).remote(*arguments))
 
+    @property
+    def is_connected(self) -> bool:
+        """False once its line has broken."""
+        return self.line is not None and not self.line.gone.done()
+
     def close(self) -> None:
         if self.line:
             self.line.close()
 
 
-async def peer(handle: ActorHandle) -> Peer:
-    """The actor, with a line to it if it is on this node."""
+async def peer(handle: ActorHandle) -> Peer | None:
+    """The actor, with a line to it if it is on this node; None if that cannot be told now, as while it starts again."""
     try:
         return Peer(handle, await line.connect(_path(handle._actor_id.hex())))
-    except OSError:
+    except (FileNotFoundError, PermissionError):
         return Peer(handle, None)
+    except OSError:
+        return None
 
 
 def _path(actor_id: str) -> Path:

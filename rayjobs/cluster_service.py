@@ -43,6 +43,7 @@ class ClusterService:
         self._binary_limit = _Limit("binaries.max-bytes", max_binary_bytes)
         self._data_limit = _Limit("data.max-bytes", max_data_bytes)
         self._peers: dict[str, Peer] = {}
+        self._connecting: set[str] = set()
 
     def close(self) -> None:
         """End its lines; it can be asked again, in another event loop too."""
@@ -207,16 +208,20 @@ class ClusterService:
 
     async def _keep(self, actor: str, handle: ActorHandle) -> None:
         """Unless another call did meanwhile; as long as the actor lives, where that can be seen."""
-        if actor in self._peers:
+        if actor in self._peers or actor in self._connecting:
             return
-        found = await peer(handle)
-        if self._peers.setdefault(actor, found) is not found:
-            found.close()
-        elif found.line:
-            found.line.gone.add_done_callback(lambda _: self._forget(actor, found))
+        self._connecting.add(actor)
+        try:
+            found = await peer(handle)
+        finally:
+            self._connecting.discard(actor)
+        if found:
+            self._peers[actor] = found
+            if found.line:
+                found.line.gone.add_done_callback(lambda _: self._forget(actor, found))
 
     def _forget(self, actor: str, kept: Peer) -> None:
-        if self._peers.get(actor) is kept:
+        if self._peers.get(actor) is kept and not kept.is_connected:
             del self._peers[actor]
 
 

@@ -303,7 +303,7 @@ class Context:
     async def _stores_folder(self, store: ActorHandle) -> Path | None:
         """The data directory, if this node has it: who has a line to the store is on its node."""
         beside = await actor_lines.peer(store)
-        if beside.line is None:
+        if beside is None or beside.line is None:
             return None
         folder = Path(await beside.ask("folder"))
         beside.close()

@@ -103,8 +103,7 @@ class JobRun:
             self._give_up(error)
         finally:
             await self._discard_runner()
-            if self._place.under_way:
-                self._place.under_way.over(self.info.job_id)
+            self._note_written()
 
     async def _run_or_fail(self) -> None:
         """A failure of ours ends the job in ERROR as well: it never stays RUNNING."""
@@ -186,6 +185,11 @@ class JobRun:
         if self._start is None:
             self._start = asyncio.ensure_future(self._place.writer.create(self.info, self.config))
         await asyncio.shield(self._start)
+        self._note_written()
+
+    def _note_written(self) -> None:
+        if self._place.under_way:
+            self._place.under_way.written(self.info.job_id)
 
     async def _change(self, event: JobEvent, error: ErrorData | None = None) -> bool:
         """Store the job's next state; False if another end of the job came first."""

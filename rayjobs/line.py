@@ -26,10 +26,10 @@ from typing import Any, cast
 
 from rayjobs.errors import ActorGone, RayJobsError
 
-LONGEST_FOLDER = 60
+LONGEST_FOLDER = 40
 """The system takes about 100 bytes as the path of a socket."""
 YOUNG_S = 60.0
-BACKLOG = 128
+BACKLOG = 1024
 _LENGTH = struct.Struct("!Q")
 
 Answer = Callable[["Line", str, tuple[Any, ...]], Awaitable[Any]]
@@ -113,6 +113,8 @@ class Line(asyncio.Protocol):
         succeeded, value = True, None
         try:
             value = await self._answer(self, verb, arguments)
+        except asyncio.CancelledError:
+            succeeded, value = False, ActorGone(f"{verb} was cancelled")
         except Exception as error:
             succeeded, value = False, _portable(error)
         if number is not None:
@@ -148,6 +150,7 @@ class WorkerLine:
                 except Exception as error:
                     succeeded, value = False, _portable(error)
                 self._send((number, succeeded, value))
+                del arguments, value  # they would stay until the next call, however large
 
     def close(self) -> None:
         self._incoming.close()
@@ -199,7 +202,7 @@ def lines_folder() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     facts = folder.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
-        raise PermissionError(f"{folder} must be a folder of this user that nobody else may enter: remove it")
+        raise PermissionError(f"{folder} must be this user's, and nobody else may enter it: remove it, or set TMPDIR")
     return folder
 
 

@@ -36,12 +36,12 @@ class RayNotStarted(RuntimeError):
 class LocalRay:
     """What `ray.json` in the data directory says: enough to join this Ray again, and to end it.
 
-    `address` is empty while it starts.
+    `address` is empty while it starts; `started` tells its process from another one that has its pid later.
     """
 
     address: str
     pid: int
-    started: float
+    started: str
     temp_dir: str
 
 
@@ -114,7 +114,7 @@ def start(settings: Settings, progress: Callable[[str], None]) -> LocalRay:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    ray = LocalRay("", process.pid, psutil.Process(process.pid).create_time(), str(temp_dir))
+    ray = LocalRay("", process.pid, _start_of(psutil.Process(process.pid)), str(temp_dir))
     _write_record(ray, settings.data_path)
     try:
         ray = replace(ray, address=_await_address(process, temp_dir, log_file, progress))
@@ -203,10 +203,20 @@ def _process(ray: LocalRay) -> psutil.Process | None:
     """Its process, unless the pid went to another one."""
     try:
         process = psutil.Process(ray.pid)
-        same = abs(process.create_time() - ray.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        same = _start_of(process) == ray.started and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return None
     return process if same else None
+
+
+def _start_of(process: psutil.Process) -> str:
+    """When it started, as no step of the system's clock changes it: on Linux in ticks since a boot."""
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return str(process.create_time())
+    return f"{boot} {stat.rpartition(')')[2].split()[19]}"
 
 
 def _command(settings: Settings, temp_dir: Path) -> list[str]:

@@ -15,6 +15,8 @@ from rayjobs.node_files import NodeFiles
 from rayjobs.records import BinaryInfo
 from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task
 
+LAST_ANSWER_S = 0.1
+"""For an answer that a runner gave before it ended."""
 LAST_WORD_S = 10.0
 """How long Ray may take to say why a process ended whose line broke."""
 
@@ -56,15 +58,23 @@ class ActorRunnerLink:
     async def _call(self, verb: str, *arguments: Any) -> Any:
         if not self.line.done():
             await asyncio.wait({self.line, self._working}, return_when=asyncio.FIRST_COMPLETED)
+        if not self.line.done():
+            self._working.result()
+            raise ActorGone("the runner ended before it was ready")
+        call = asyncio.ensure_future(self.line.result().call(verb, *arguments))
         try:
-            if not self.line.done():
-                raise ActorGone("the runner ended before it was ready")
-            return await self.line.result().call(verb, *arguments)
-        except ActorGone:
+            # Not the line alone: what a runner has forked holds its end open when it dies.
+            await asyncio.wait({call, self._working}, return_when=asyncio.FIRST_COMPLETED)
+            if not call.done():
+                await asyncio.wait({call}, timeout=LAST_ANSWER_S)
+            if call.done() and not isinstance(call.exception(), ActorGone):
+                return call.result()
             await asyncio.wait({self._working}, timeout=LAST_WORD_S)
             if self._working.done():
                 self._working.result()
-            raise
+            raise ActorGone("the runner's line broke, and Ray does not say why")
+        finally:
+            call.cancel()
 
 
 class RunnerLinks:

@@ -42,9 +42,7 @@ def serve(settings: Settings, say: Callable[[str], None], progress: Callable[[st
                 service = _joined(settings, ray, progress)
                 listener.listen(BACKLOG)
                 _announce(settings, listener, ray, say)
-                if watch:
-                    watch.served()
-                _serve_http(service, settings, listener, ray.address if ray else settings.ray_address)
+                _serve_http(service, settings, listener, ray.address if ray else settings.ray_address, watch)
         except KeyboardInterrupt:
             pass
         finally:
@@ -147,15 +145,23 @@ def _announce(
     say(f"serving on http://{host}:{listener.getsockname()[1]}")
 
 
-def _serve_http(service: ClusterService, settings: Settings, listener: socket.socket, ray_address: str) -> None:
+def _serve_http(
+    service: ClusterService, settings: Settings, listener: socket.socket, ray_address: str, watch: RayWatch | None
+) -> None:
     options = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 5}
     if settings.http_processes == 1:
-        uvicorn.Server(uvicorn.Config(create_app(service, settings), **options)).run(sockets=[listener])
+        server = uvicorn.Server(uvicorn.Config(create_app(service, settings), **options))
+        if watch:
+            watch.serves(lambda: server.should_exit)
+        server.run(sockets=[listener])
         return
     worker = HttpWorker(settings, ray_address)
     config = uvicorn.Config(worker, factory=True, workers=settings.http_processes, **options)
+    processes = Multiprocess(config, sockets=[listener])
+    if watch:
+        watch.serves(processes.should_exit.is_set)
     try:
-        Multiprocess(config, sockets=[listener]).run()
+        processes.run()
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _unwind_on_sigterm()

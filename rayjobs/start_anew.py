@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import socket
 import sys
@@ -23,6 +24,10 @@ from rayjobs.local_ray import LocalRay, RayNotStarted
 
 VARIABLE = "RAYJOBS_STARTED_ANEW"
 MOST_TRIES = 3
+STEADY_S = 60.0
+"""A server that served for that long has its tries back."""
+STOP_PATIENCE_S = 0.3
+"""A stop of everything at once may reach Ray a moment before the server."""
 LOOK_EVERY_S = 0.2
 NOTICED_WITHIN_S = 3.0
 """`ray start` looks at its processes once a second, and ends when one of them has."""
@@ -30,7 +35,7 @@ NOTICED_WITHIN_S = 3.0
 
 @dataclass(frozen=True)
 class Handover:
-    """What the program before leaves to the next; `tries` counts the starts in a row that did not come to serve."""
+    """What the program before leaves to the next; `tries` counts the starts in a row that did not serve for long."""
 
     socket_fd: int
     tries: int
@@ -50,18 +55,21 @@ def handed_over() -> Handover | None:
     return handover
 
 
-@dataclass
 class RayWatch:
-    """Starts this server anew when `ray` ends."""
+    """Starts this server anew when `ray` ends. `tries` starts before this one did not come to serve for long."""
 
-    ray: LocalRay
-    listener: socket.socket
-    say: Callable[[str], None]
-    tries: int
+    def __init__(self, ray: LocalRay, listener: socket.socket, say: Callable[[str], None], tries: int):
+        self._ray = ray
+        self._listener = listener
+        self._say = say
+        self._tries = tries
+        self._serves_since: float | None = None
+        self._is_stopping: Callable[[], bool] = lambda: False
 
-    def served(self) -> None:
-        """The start has succeeded: what comes later is not its failure."""
-        self.tries = 0
+    def serves(self, is_stopping: Callable[[], bool]) -> None:
+        """The start has succeeded. Whoever ends Ray once `is_stopping` wants no new one."""
+        self._serves_since = time.monotonic()
+        self._is_stopping = is_stopping
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -71,7 +79,7 @@ class RayWatch:
         try:
             yield
         except Exception:
-            if self._has_ended():
+            if not self._is_stopping() and self._has_ended():
                 self._start_anew()
             raise
         finally:
@@ -79,21 +87,28 @@ class RayWatch:
 
     def _watch(self, done: threading.Event) -> None:
         while not done.wait(LOOK_EVERY_S):
-            if not local_ray.lives(self.ray):
+            if not local_ray.lives(self._ray):
+                time.sleep(STOP_PATIENCE_S)
+                if self._is_stopping() or done.is_set():
+                    return
                 self._start_anew()
 
     def _has_ended(self) -> bool:
         deadline = time.monotonic() + NOTICED_WITHIN_S
-        while local_ray.lives(self.ray):
+        while local_ray.lives(self._ray):
             if time.monotonic() > deadline:
                 return False
             time.sleep(LOOK_EVERY_S)
         return True
 
     def _start_anew(self) -> NoReturn:
-        self.say("the Ray that rayjobs started has ended (see ray.log.1 in the data directory): starting anew")
+        self._say("the Ray that rayjobs started has ended (see ray.log.1 in the data directory): starting anew")
         sys.stdout.flush()
-        self.listener.set_inheritable(True)
-        handover = Handover(self.listener.fileno(), self.tries + 1)
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join()
+        self._listener.set_inheritable(True)
+        was_steady = self._serves_since is not None and time.monotonic() - self._serves_since > STEADY_S
+        handover = Handover(self._listener.fileno(), 1 if was_steady else self._tries + 1)
         os.environ[VARIABLE] = json.dumps(asdict(handover))
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

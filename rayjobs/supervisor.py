@@ -167,6 +167,7 @@ class Supervisor:
 
         Its jobs are ended, or marked to run again, when that is noticed, which may be a moment away.
         """
+        await self.ready()
         store = await cluster.find(cluster.STORE)
         deadline = time.monotonic() + ORPHAN_TIMEOUT_S
         while True:

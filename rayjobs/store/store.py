@@ -239,17 +239,21 @@ class Store:
         return await self._with_what_it_left(info, lambda: self._restart_context(info, error))
 
     async def _with_what_it_left(self, info: ContextInfo, operation: Operation[list[str]]) -> list[str]:
-        """The operation, in one transaction with the jobs that only the notes of a context which died have."""
-        await self._catch_up()
+        """The operation, in one transaction with the jobs that only the notes of a context which died have.
+
+        Notes that cannot be read or stored, whatever is wrong with them, must not keep a context from its end.
+        """
         folder = self._journals.folder
-        with _storage_failure("can't read the notes of jobs under way"):
-            begun = await _in(self._file_threads, under_way.left_by, folder, info.id)
-
-        def end() -> list[str]:
-            self._jobs.begin_missing(begun)
-            return operation()
-
-        ended = await self._group.run(end if begun else operation)
+        await _in(self._file_threads, under_way.await_writer_gone, folder, info.id)
+        await self._catch_up()
+        ended = None
+        try:
+            if begun := await _in(self._file_threads, under_way.left_by, folder, info.id):
+                ended = await self._group.run(lambda: (self._jobs.begin_missing(begun), operation())[1])
+        except Exception:
+            log.exception("jobs that context %s had begun leave no record", info.id)
+        if ended is None:
+            ended = await self._group.run(operation)
         with _storage_failure("can't remove the notes of jobs under way"):
             await _in(self._file_threads, under_way.forget, folder, info.id)
         return ended

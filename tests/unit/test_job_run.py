@@ -15,6 +15,7 @@ import pytest
 from rayjobs import job_run as job_run_module
 from rayjobs.errors import (
     ActorGone,
+    BadParameter,
     ErrorData,
     JobExists,
     NoSuchClass,
@@ -303,7 +304,7 @@ async def test_a_short_job_that_utf8_cannot_hold_fails_alone(place: Place) -> No
     bad, good = place.run("bad"), place.run("good")
     bad.info = replace(bad.info, callback_url="http://me.example/\ud800")
     place.runner.outcome.set_result(Done("1"))
-    with pytest.raises(UnicodeEncodeError):
+    with pytest.raises(BadParameter, match="UTF-8"):
         await soon(bad.wait(LONG_S))
     assert await soon(good.wait(LONG_S)) == await stored(place, "good")
     assert await stored(place, "bad") is None

@@ -288,6 +288,28 @@ def test_a_temporary_folder_with_a_long_path_is_not_used(monkeypatch: pytest.Mon
     assert line.lines_folder().parent == Path("/tmp")
 
 
+async def test_the_longest_path_of_a_socket_can_be_bound(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = temporary / ("x" * (line.LONGEST_FOLDER - len(str(temporary)) - 1))
+    parent.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(parent))
+    monkeypatch.setattr(line.os, "getuid", lambda: 4294967294)
+    path = parent / f"rayjobs-lines-{os.getuid()}" / f"actor-{'f' * 32}"
+    path.parent.mkdir()
+    line.Listener(path, line._refuse).close()
+
+
+async def test_a_call_that_was_cancelled_where_it_ran_does_not_wait_for_ever(path: Path) -> None:
+    async def answer(_: Line, verb: str, arguments: tuple[Any, ...]) -> None:
+        raise asyncio.CancelledError
+
+    listener = line.Listener(path, answer)
+    caller = await line.connect(path)
+    with pytest.raises(ActorGone, match="cancelled"):
+        await soon(caller.call("anything"))
+    caller.close()
+    listener.close()
+
+
 def test_sockets_at_which_nobody_listens_go(temporary: Path) -> None:
     folder = line.lines_folder()
     old = time.time() - 2 * line.YOUNG_S

@@ -130,6 +130,19 @@ async def test_a_runner_that_dies_under_a_call_is_rays_word(links: RunnerLinks, 
         await soon(loading)
 
 
+async def test_a_runner_that_dies_is_gone_though_what_it_forked_holds_its_line(
+    links: RunnerLinks, ray: Spawned
+) -> None:
+    link = links.spawn("etl/runner-1")
+    line = await ready(ray, "etl/runner-1")
+    loading = asyncio.ensure_future(link.load("a.B"))
+    await asyncio.sleep(0.01)
+    ray.ends["etl/runner-1"].set_exception(RAYS_WORD)
+    with pytest.raises(ActorGone, match="SIGKILL"):
+        await soon(loading)
+    line.close()
+
+
 async def test_if_ray_says_nothing_the_broken_line_does(
     links: RunnerLinks, ray: Spawned, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from rayjobs.errors import ErrorData, NoSuchJob, StorageFailure
+from rayjobs.errors import BadParameter, ErrorData, NoSuchJob, StorageFailure
 from rayjobs.records import BinaryInfo, BinaryType, CallbackState, ContextInfo, JobInfo
 from rayjobs.states import ContextEvent, ContextState, JobEvent, JobState
 from rayjobs.store import under_way as under_way_module
 from rayjobs.store.journal import Journal, journals_folder, line_of
 from rayjobs.store.store import Store
-from rayjobs.store.under_way import UnderWay, forget, left_by
+from rayjobs.store.under_way import UnderWay, await_writer_gone, forget, left_by
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 EGG = BinaryInfo("app", BinaryType.EGG, START, "e" * 64, 12)
@@ -39,7 +42,7 @@ egg = BinaryInfo("app", BinaryType.EGG, START, "e" * 64, 12)
 notes = UnderWay(Path(sys.argv[1]), "c1")
 for number in range(3):
     notes.begun(JobInfo(f"j{number}", "c1", "ctx", egg, "a.B", JobState.STARTED, START), {"n": number})
-notes.over("j1")
+notes.written("j1")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -66,6 +69,13 @@ def a_job(job_id: str, callback_url: str | None = None) -> JobInfo:
     return JobInfo(job_id, "c1", "ctx", EGG, "a.B", JobState.STARTED, START, callback_url=callback_url)
 
 
+def left(folder: Path, job: JobInfo, config: dict[str, int] | None = None) -> None:
+    """The note of a context that is gone by now."""
+    notes = UnderWay(folder, job.context_id)
+    notes.begun(job, config or {})
+    notes.close()
+
+
 def ids(folder: Path) -> list[str]:
     return [row["job_id"] for row in left_by(folder, "c1")]
 
@@ -74,21 +84,22 @@ def test_what_has_begun_is_left_until_it_is_over(folder: Path) -> None:
     notes = UnderWay(folder, "c1")
     for job_id in ("j1", "j2", "j3"):
         notes.begun(a_job(job_id), {})
-    notes.over("j2")
-    notes.over("never begun")
+    notes.written("j2")
+    notes.written("never begun")
     assert ids(folder) == ["j1", "j3"]
     assert left_by(folder, "another") == []
     notes.close()
 
 
-def test_a_context_that_ends_in_good_order_leaves_nothing(folder: Path) -> None:
-    notes = UnderWay(folder, "c1")
-    notes.close()
+def test_notes_may_be_closed_twice_and_are_the_stores_to_remove(folder: Path) -> None:
+    UnderWay(folder, "c1").close()
     notes = UnderWay(folder, "c1")
     notes.begun(a_job("j1"), {})
-    notes.over("j1")
     notes.close()
     notes.close()
+    assert ids(folder) == ["j1"]
+    forget(folder, "c1")
+    forget(folder, "c1")
     assert list(folder.iterdir()) == []
 
 
@@ -97,11 +108,48 @@ def test_the_file_stays_small_however_many_jobs_there_were(folder: Path, monkeyp
     notes = UnderWay(folder, "c1")
     for number in range(50):
         notes.begun(a_job(f"j{number}"), {})
-        notes.over(f"j{number}")
+        notes.written(f"j{number}")
     notes.begun(a_job("last"), {})
     assert (folder / "c1.begun").stat().st_size < 4000
     assert ids(folder) == ["last"]
     notes.close()
+
+
+def test_the_file_stays_small_beside_a_job_that_stays_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_way_module, "TIDY_BYTES", 2000)
+    notes = UnderWay(folder, "c1")
+    notes.begun(a_job("long"), {})
+    for number in range(50):
+        notes.begun(a_job(f"j{number}"), {})
+        notes.written(f"j{number}")
+    assert (folder / "c1.begun").stat().st_size < 5000
+    assert ids(folder) == ["long"]
+    notes.begun(a_job("next"), {})
+    assert ids(folder) == ["long", "next"]
+    notes.close()
+
+
+def test_text_that_the_store_could_not_take_in_is_refused(folder: Path) -> None:
+    notes = UnderWay(folder, "c1")
+    with pytest.raises(BadParameter, match="UTF-8"):
+        notes.begun(a_job("j1\ud800"), {})
+    notes.begun(a_job("j2"), {})
+    assert ids(folder) == ["j2"]
+    notes.close()
+
+
+def test_a_writer_that_lives_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_way_module, "WRITER_PATIENCE_S", 0.1)
+    notes = UnderWay(folder, "c1")
+    notes.begun(a_job("j1"), {})
+    begun = time.monotonic()
+    await_writer_gone(folder, "c1")
+    assert time.monotonic() - begun >= 0.1
+    monkeypatch.setattr(under_way_module, "WRITER_PATIENCE_S", 60.0)
+    threading.Timer(0.1, notes.close).start()
+    await_writer_gone(folder, "c1")
+    assert time.monotonic() - begun < 30
+    await_writer_gone(folder, "another")
 
 
 def test_a_killed_process_leaves_its_notes(folder: Path) -> None:
@@ -129,15 +177,16 @@ def test_an_end_that_cannot_be_noted_costs_nothing(folder: Path) -> None:
     notes.begun(a_job("j1"), {})
     assert notes._file is not None
     os.close(notes._file)
-    notes.over("j1")
+    notes.written("j1")
     assert ids(folder) == ["j1"]
+    notes._file = None
 
 
 # What the store makes of them
 
 
 async def test_a_context_that_dies_leaves_a_record_of_each_job_it_had_begun(store: Store, folder: Path) -> None:
-    UnderWay(folder, "c1").begun(a_job("j1"), {"a": 1})
+    left(folder, a_job("j1"), {"a": 1})
     with pytest.raises(NoSuchJob):
         await store.get_job("j1")
     assert await store.end_context(DIED, GONE) == ["j1"]
@@ -152,6 +201,7 @@ async def test_a_job_that_is_written_elsewhere_is_left_as_it_is(store: Store, fo
     notes, journal = UnderWay(folder, "c1"), Journal(folder)
     for job_id in ("journaled", "stored", "under way"):
         notes.begun(a_job(job_id), {})
+    notes.close()
     ended = a_job("journaled").after(JobEvent.VALIDATED).after(JobEvent.SUCCEEDED)
     await journal.append(line_of(ended, {}, "[1]"))
     await store.create_job(a_job("stored"), {})
@@ -161,18 +211,41 @@ async def test_a_job_that_is_written_elsewhere_is_left_as_it_is(store: Store, fo
 
 
 async def test_the_callback_of_such_a_job_becomes_due_once(store: Store, folder: Path) -> None:
-    UnderWay(folder, "c1").begun(a_job("j1", "http://127.0.0.1:9/"), {})
+    left(folder, a_job("j1", "http://127.0.0.1:9/"))
     await store.end_context(DIED, GONE)
     assert (await store.get_callback("j1")).state is CallbackState.PENDING
 
 
 async def test_a_context_that_restarts_ends_the_sync_jobs_it_had_begun(store: Store, folder: Path) -> None:
-    UnderWay(folder, "c1").begun(a_job("j1"), {})
+    left(folder, a_job("j1"))
     assert await store.restart_context(RUNNING.after(ContextEvent.DIED_SUPERVISED, GONE), GONE) == []
     assert (await store.get_job("j1")).job.error == GONE
 
 
 async def test_notes_of_another_context_are_left_alone(store: Store, folder: Path) -> None:
-    UnderWay(folder, "c2").begun(replace(a_job("j1"), context_id="c2"), {})
+    left(folder, replace(a_job("j1"), context_id="c2"))
     assert await store.end_context(DIED, GONE) == []
     assert [row["job_id"] for row in left_by(folder, "c2")] == ["j1"]
+
+
+async def test_notes_that_cannot_be_stored_keep_no_context_from_its_end(store: Store, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for note in (b'{"job_id": "j1"}', b'{"no": "id"}', b'{"job_id": {}}'):
+        (folder / "c1.begun").write_bytes(note + b"\n")
+        assert await store.end_context(DIED, GONE) == []
+        assert not (folder / "c1.begun").exists()
+    found = await store.get_context("c1")
+    assert found and found.state is DIED.state
+
+
+async def test_what_a_context_ends_while_it_is_ended_stays_as_its_caller_heard_it(store: Store, folder: Path) -> None:
+    notes, journal = UnderWay(folder, "c1"), Journal(folder)
+    notes.begun(a_job("j1"), {})
+    ending = asyncio.create_task(store.end_context(DIED, GONE))
+    await asyncio.sleep(0.1)
+    assert not ending.done()
+    await journal.append(line_of(a_job("j1").after(JobEvent.VALIDATED).after(JobEvent.SUCCEEDED), {}, "[1]"))
+    notes.close()
+    assert await ending == []
+    assert (await store.get_job("j1")).result == [1]
+    await journal.close()
