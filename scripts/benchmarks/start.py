@@ -26,6 +26,8 @@ SMALL = "num-cpu-cores = 1, memory-per-node = 1g"
 STANDBY_SETTINGS = f"contexts {{ standby = 1, context-settings {{ {SMALL} }} }}"
 PAUSE_S = 1.0
 SETTLE_S = 3.0
+STANDBY_SETTLE_S = 8.0
+"""From when an application that stands by is up until its executor is, too, and the machine is quiet."""
 COLD_NOTE = (
     "executors of one core and 1 GiB, Ray is up for both; ours from the request on, RayDP's from the first import of "
     "its new Python process on"
@@ -119,8 +121,8 @@ def _from_standby(
     with serving(STANDBY_SETTINGS) as service, on_ray(service.ray_address):
         for _ in counted(stage.runs(10)):
             host_id = await_ready()
-            time.sleep(SETTLE_S)
+            time.sleep(STANDBY_SETTLE_S)
             values.append(timed(lambda: take(service)))
             end(service)
             await_gone(host_id)
-    return Measured(Series(values))
+    return Measured(Series(values), note=f"each {STANDBY_SETTLE_S:g} s after the one that stands by was up")
