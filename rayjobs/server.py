@@ -29,14 +29,14 @@ def serve(settings: Settings, say: Callable[[str], None], progress: Callable[[st
     """Serve HTTP until SIGINT or SIGTERM; then a Ray that we own goes down, after its contexts.
 
     We own the Ray of our data directory unless another server of that directory lives; one that the settings
-    name is never ours. When a Ray of our data directory ends before us, we start anew.
+    name is never ours. When a Ray that we own ends before us, we start anew.
     """
     settings.data_path.mkdir(parents=True, exist_ok=True)
     _unwind_on_sigterm()
     before = handed_over()
     with _http_socket(settings, before) as listener, local_ray.ownership(settings.data_path) as is_owner:
         ray = _local_ray(settings, is_owner, progress)
-        watch = RayWatch(ray, listener, say, before.tries if before else 0) if ray else None
+        watch = RayWatch(ray, listener, say, before.tries if before else 0) if ray and is_owner else None
         try:
             with watch.watching() if watch else contextlib.nullcontext():
                 service = _joined(settings, ray, progress)
