@@ -45,7 +45,7 @@ def ensure_folder(folder: Path) -> None:
 
 
 def line_of(ended: JobInfo, config: dict[str, Any], result_json: str | None) -> bytes:
-    """A job that is over as a line: the columns of its row, times in ISO 8601.
+    """A job as a line: the columns of its row, times in ISO 8601.
 
     Raises `UnicodeEncodeError` for text that UTF-8 cannot hold: the store could not take it in.
     """
@@ -142,7 +142,7 @@ class Journals:
         """Remove the files that are in the database and will not grow any more."""
         for path in list(self.folder.glob(_NAMES)):
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-                if _is_let_go(file.fileno()) and not _whole_lines(path, self._offsets.get(path, 0))[0]:
+                if is_let_go(file.fileno()) and not _whole_lines(path, self._offsets.get(path, 0))[0]:
                     path.unlink()
                     self._offsets.pop(path, None)
 
@@ -199,7 +199,8 @@ def _row_of(line: bytes) -> dict[str, Any]:
     return row
 
 
-def _is_let_go(file: int) -> bool:
+def is_let_go(file: int) -> bool:
+    """Whether the file's writer, who holds a lock on it, has ended."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

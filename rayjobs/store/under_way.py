@@ -14,14 +14,12 @@ import json
 import logging
 import os
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rayjobs.errors import BadParameter, StorageFailure
 from rayjobs.records import JobInfo
-from rayjobs.store import rows
-from rayjobs.store.journal import ensure_folder
+from rayjobs.store.journal import ensure_folder, is_let_go, line_of
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ class UnderWay:
     def begun(self, job: JobInfo, config: dict[str, Any]) -> None:
         """Raises `StorageFailure`; `BadParameter` for text that the store could not take in."""
         try:
-            line = _line(rows.row_of_whole_job(job, config, None))
+            line = line_of(job, config, None)
             self._append(line)
         except UnicodeEncodeError as error:
             raise BadParameter(f"the job has text that UTF-8 cannot hold: {error}") from None
@@ -53,7 +51,7 @@ class UnderWay:
         """The job is in the store, or refused. What cannot be noted of that costs nothing: the store sees the job."""
         if self._open.pop(job_id, None):
             with contextlib.suppress(OSError):
-                self._append(_line(job_id))
+                self._append(json.dumps(job_id).encode() + b"\n")
                 if os.fstat(self._file).st_size > TIDY_BYTES + 2 * sum(map(len, self._open.values())):
                     self._rewrite()
 
@@ -105,7 +103,7 @@ def await_writer_gone(folder: Path, context_id: str) -> None:
     """Returns once the context's process writes no more: until then it may still end jobs. Blocks."""
     deadline = time.monotonic() + WRITER_PATIENCE_S
     with contextlib.suppress(FileNotFoundError):
-        while not _is_let_go(_path(folder, context_id)):
+        while not _has_no_writer(_path(folder, context_id)):
             if time.monotonic() > deadline:
                 log.warning("the process of context %s has ended, and still writes", context_id)
                 return
@@ -118,23 +116,15 @@ def forget(folder: Path, context_id: str) -> None:
         _path(folder, context_id).with_suffix(suffix).unlink(missing_ok=True)
 
 
-def _line(what: dict[str, Any] | str) -> bytes:
-    return json.dumps(what, default=datetime.isoformat, ensure_ascii=False).encode() + b"\n"
-
-
 def _locked(path: Path) -> int:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     fcntl.flock(file, fcntl.LOCK_EX)
     return file
 
 
-def _is_let_go(path: Path) -> bool:
+def _has_no_writer(path: Path) -> bool:
     with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+        return is_let_go(file.fileno())
 
 
 def _path(folder: Path, context_id: str) -> Path:
