@@ -101,10 +101,10 @@ def _settings(args: argparse.Namespace) -> None:
         print(f"{info.key} = {shown}\n    {info.meaning} [{info.env}]")
 
 
-def _env(args: argparse.Namespace) -> None:
+def _env(_: argparse.Namespace) -> None:
     from rayjobs import cluster
 
-    for name, value in cluster.worker_environment(_load(args)).items():
+    for name, value in cluster.worker_environment().items():
         print(f"export {name}={shlex.quote(value)}")
 
 

@@ -40,13 +40,13 @@ def context_actor_name(context_name: str) -> str:
 
 
 def spark_namespace(context_id: str) -> str:
-    """The Ray namespace of a context's app master and executors, whose names RayDP fixes."""
+    """The Ray namespace of a context's executors, whose names RayDP fixes."""
     return f"rayjobs-spark-{context_id}"
 
 
-def worker_environment(settings: Settings) -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """What Ray's processes must have in their environment for contexts to start in them; see `rayjobs env`."""
-    return jvm.java_environment(settings.app_master_jvm_options) | {"RAY_AUTH_MODE": "token"}
+    return jvm.java_environment() | {"RAY_AUTH_MODE": "token"}
 
 
 def join(address: str) -> None:
@@ -222,23 +222,6 @@ def _node_shares() -> list[NodeShare]:
     return [NodeShare(node["Resources"], free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"]]
 
 
-async def app_master_of(ray_job_id: str) -> str | None:
-    """The id of the app master that a driver JVM made, by the Ray job (hex) that this JVM is; None if it has none."""
-    return await asyncio.get_running_loop().run_in_executor(None, _app_master_of, ray_job_id)
-
-
-def _app_master_of(ray_job_id: str) -> str | None:
-    actors = ray._private.state.state.actor_table(None, ray.JobID.from_hex(ray_job_id), None)
-    return next((id for id, actor in actors.items() if actor["ActorClassName"].endswith(".RayAppMaster")), None)
-
-
-async def is_dead(actor_id: str) -> bool:
-    """Whether the actor has died for good; asks Ray, not the actor."""
-    find_out = ray._private.state.state.actor_table
-    actor = await asyncio.get_running_loop().run_in_executor(None, find_out, actor_id)
-    return actor.get("State") == "DEAD"
-
-
 def host_actor_name(host_id: str) -> str:
     """The name under which `ray.get_actor` finds a Spark host."""
     return f"spark:{host_id}"
@@ -277,7 +260,7 @@ def spawn_host(host_id: str, settings: Settings) -> ActorHandle:
 
 
 def _detached(actor_class: type, name: str, settings: Settings, node: str | None) -> Any:
-    variables = _context_variables(settings)
+    variables = _context_variables()
     return ray.remote(actor_class).options(
         name=name,
         namespace=NAMESPACE,
@@ -351,8 +334,8 @@ def _on_node(node: str) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
 
 
-def _context_variables(settings: Settings) -> dict[str, str]:
+def _context_variables() -> dict[str, str]:
     """For clusters whose `ray start` lacked them; the executors' side still needs `rayjobs env` there."""
-    needed = worker_environment(settings)
+    needed = worker_environment()
     wanted = {key: needed[key] for key in ("PYSPARK_PYTHON", "JDK_JAVA_OPTIONS")}
     return {key: value for key, value in wanted.items() if os.environ.get(key) != value}

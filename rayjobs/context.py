@@ -49,6 +49,9 @@ ADHOC_PATIENCE_S = 60.0
 """An ad-hoc context that got no job by then is over: who asked for it is gone."""
 TIDY_S = 5.0
 REFILL_DELAY_S = 0.05
+FIRST_JOB_S = 0.2
+"""By then the first job has come of somebody who made a context for it."""
+LONG_JOB_S = 10.0
 
 
 class Context:
@@ -175,6 +178,12 @@ class Context:
         """The names there are."""
         return self._named.names()
 
+    async def settled(self) -> None:
+        """Returns when this new context leaves the processors to others: no job came at once, or its first is over."""
+        await asyncio.sleep(FIRST_JOB_S)
+        if jobs := [job.task for job in self._jobs.values()]:
+            await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED, timeout=LONG_JOB_S)
+
     async def idle_s(self) -> float:
         """How long this context has had no job."""
         return 0.0 if self._jobs else time.monotonic() - self._idle_since
@@ -281,7 +290,7 @@ class Context:
             pool.add_spare()
         else:
             # After the answer to whoever waits for this context.
-            asyncio.get_running_loop().call_later(REFILL_DELAY_S, pool.refill)
+            asyncio.get_running_loop().call_later(REFILL_DELAY_S, lambda: self._jobs or pool.refill())
         journal = under_way = changes = None
         if folder := await self._stores_folder(store):
             journal = Journal(journals_folder(folder))
@@ -323,9 +332,11 @@ class Context:
             self._declare_over(ContextOver(await self._application.end()))
 
     async def _tidy(self) -> None:
-        """End runners that nobody uses, and clear up after contexts that died on this node."""
+        """Clear up after contexts that died on this node; then end runners that nobody uses, and replace spares."""
         await leftovers.sweep(self._node_path)
-        while limit_s := self._settings.runner_idle_timeout_s:
+        while self._place:
             await asyncio.sleep(TIDY_S)
-            if self._place:
+            if limit_s := self._settings.runner_idle_timeout_s:
                 self._place.pool.end_idle(time.monotonic() - limit_s)
+            if not self._info.is_adhoc:
+                self._place.pool.refill()

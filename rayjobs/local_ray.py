@@ -108,7 +108,7 @@ def start(settings: Settings, progress: Callable[[str], None]) -> LocalRay:
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             _command(settings, temp_dir),
-            env=os.environ | cluster.worker_environment(settings) | _ray_variables(),
+            env=os.environ | cluster.worker_environment() | _ray_variables(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -112,13 +112,15 @@ class OwnApplication:
     async def _warm_up(self, running: spark.RunningSpark) -> None:
         """What a first job takes longer for, classes and generated code, is done ahead of it once there is an executor.
 
-        Not before: a Spark job without one for too long counts as an application that is of no use.
+        Not before: a Spark job without one for too long counts as an application that is of no use. Not at all if a
+        job has come by then, which would have to share the processors with it.
         """
         try:
             async with asyncio.timeout(self._settings.executor_timeout_s):
-                while not (await self._in_jvm(spark.pulse, running)).executors:
+                while not (pulse := await self._in_jvm(spark.pulse, running)).executors and not pulse.active_jobs:
                     await asyncio.sleep(EXECUTOR_POLL_S)
-                await self._in_jvm(spark.run_trivial_job, running)
+                if not pulse.active_jobs:
+                    await self._in_jvm(spark.run_trivial_job, running)
         except Exception as error:
             log.info("%s had no job ahead of its first: %r", self._name, error)
 
@@ -140,10 +142,7 @@ class OwnApplication:
         clock = asyncio.get_running_loop().time
         limit_s = self._settings.executor_timeout_s
         last_fit = clock()
-        app_master = await cluster.app_master_of(await self._in_jvm(spark.ray_job_id, running))
         while clock() - last_fit <= limit_s:
-            if app_master and await cluster.is_dead(app_master):
-                return "its app master died, and its executors with it"
             with contextlib.suppress(spark.JvmSilent, TimeoutError):
                 async with asyncio.timeout(JVM_CALL_TIMEOUT_S):
                     pulse = await self._in_jvm(spark.pulse, running)

@@ -132,10 +132,12 @@ class RunnerPool:
             return await self._adopted(self._new(), binaries)
         finally:
             self._making.remove(binaries)
-            self.refill()
 
     def give_back(self, slot: RunnerSlot) -> None:
-        """The runner serves the next job of its binaries, which may wait; of too many, the one idle longest goes."""
+        """The runner serves the next job of its binaries, which may wait; of too many, the one idle longest goes.
+
+        Spares are replaced only now, when a job is over: until then they would take processors from it.
+        """
         for binaries, waiter in self._waiters:
             if not waiter.done() and slot.holds(binaries):
                 waiter.set_result(slot)
@@ -145,6 +147,7 @@ class RunnerPool:
         self._idle.append(slot)
         while len(self._idle) > (0 if self._closed else self._idle_limit):
             self.discard(self._idle.pop(0))
+        self.refill()
 
     def end_idle(self, before: float) -> None:
         """End the runners that have had no job since `before` (monotonic seconds); spare ones stay."""

@@ -125,14 +125,10 @@ class Settings:
         "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss4m -Xms64m",
         "JVM flags of drivers, chosen for a fast start",
     )
-    app_master_jvm_options: str = _setting(
-        "contexts.app-master-jvm-options",
-        "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms32m -Xmx2g",
-        "JVM flags of app masters, which only wait; counts where Ray is started",
-    )
     executor_jvm_options: str = _setting(
         "contexts.executor-jvm-options",
-        "-XX:+UseSerialGC",
+        "-XX:+UseSerialGC -XX:Tier4InvocationThreshold=15000 -XX:Tier4MinInvocationThreshold=1800 "
+        "-XX:Tier4CompileThreshold=45000 -XX:Tier4BackEdgeThreshold=120000",
         "JVM flags of executors; with -XX:TieredStopAtLevel=1 long CPU-heavy work takes two to three times as long",
     )
     spare_runners: int = _setting(

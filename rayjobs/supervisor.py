@@ -12,6 +12,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from ray.actor import ActorHandle
+
 from rayjobs import actor_lines, cluster, context_settings, leftovers, trees
 from rayjobs.callbacks import CallbackSender
 from rayjobs.errors import (
@@ -324,18 +326,24 @@ class Supervisor:
         try:
             await live.start()
         finally:
-            # Of an ad-hoc context the job is still to come, and would have to share the processors.
+            # Of an ad-hoc context the job is still to come.
             if not is_adhoc:
-                self._warm()
+                self._warm(live.handle)
         return live
 
-    def _warm(self) -> None:
-        """Replace the Ray workers that a context and its runners took, in the background."""
-        if self._warming is None or self._warming.done():
-            self._warming = asyncio.create_task(self._warm_up(), name="warm-workers")
+    def _warm(self, after: ActorHandle | None = None) -> None:
+        """Replace the Ray workers that contexts and their runners took, in the background.
 
-    async def _warm_up(self) -> None:
+        `after` is a new context, which first has the processors to itself.
+        """
+        if self._warming is None or self._warming.done():
+            self._warming = asyncio.create_task(self._warm_up(after), name="warm-workers")
+
+    async def _warm_up(self, after: ActorHandle | None) -> None:
         try:
+            if after:
+                with contextlib.suppress(ActorGone):
+                    await cluster.call(after.settled.remote())
             await cluster.prestart_workers(self._settings.warm_workers)
         except Exception as error:
             log.warning("no workers are started ahead: %r", error)

@@ -1,7 +1,7 @@
 """An archive of the classes that Spark's JVMs load (AppCDS): parsed once on a machine, mapped at each start.
 
-One serves driver, app master and executors, which have one class path. A JVM for which it is missing, or of other
-versions, starts slower and says nothing of it.
+One serves drivers and executors, which have one class path. A JVM for which it is missing, or of other versions, starts
+slower and says nothing of it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Archive:
     @property
     def path(self) -> Path:
         """Where it is, or would be: named after all that it depends on."""
-        return _folder() / f"classes-{self._key()}.jsa"
+        return cache_folder() / f"classes-{self._key()}.jsa"
 
     def options(self) -> str:
         """What JVMs that are to use it have among their options, whether it is there or not."""
@@ -76,7 +76,7 @@ class Archive:
 
         Raises `ArchiveNotMade`, `OSError`.
         """
-        folder = _folder()
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -162,7 +162,7 @@ def _clear_up(folder: Path) -> None:
             archive.with_suffix(".size").unlink(missing_ok=True)
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
     """The data directories, and the environments, of one user on one machine share it."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "rayjobs"

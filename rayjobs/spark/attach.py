@@ -90,7 +90,7 @@ class JobMarks:
     """Marks the Spark work of this thread, and of threads started by it, as a job's."""
 
     def __init__(self, session: SparkSession):
-        java = JavaSide(session)
+        java = JavaSide(session.sparkContext._gateway)
         parts = [
             ("org.apache.spark.SparkContext", session.sparkContext._jsc.sc()),
             ("org.apache.spark.sql.SparkSession", session._jsparkSession),

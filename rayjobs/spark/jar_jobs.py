@@ -36,7 +36,7 @@ class JarJobs:
     def __init__(self, session: SparkSession, paths: list[Path], sha256: str, log_file: Callable[[str], Path]):
         self._session = session
         self._log_file = log_file
-        self._java = JavaSide(session)
+        self._java = JavaSide(session.sparkContext._gateway)
         self._jars = Jars(session, paths, sha256)
         self._output = self._java.own_class("JobOutput")
         self._json = self._json_mapper()

@@ -26,7 +26,7 @@ class Jars:
 
     def __init__(self, session: SparkSession, paths: list[Path], sha256: str):
         self._context = session.sparkContext._jsc
-        self._java = java = JavaSide(session)
+        self._java = java = JavaSide(session.sparkContext._gateway)
         self._name = f"jar-{sha256}"
         self._artifacts = java.jvm.org.apache.spark.JobArtifactState(self._name, java.jvm.scala.Option.empty())
         urls = java.array(java.jvm.java.net.URL, [java.jvm.java.io.File(str(path)).toURI().toURL() for path in paths])

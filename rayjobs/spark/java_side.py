@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from py4j.java_gateway import JavaObject
-from pyspark.sql import SparkSession
+from py4j.java_gateway import JavaGateway, JavaObject
 
 _SOURCES = Path(__file__).parent / "java"
 
@@ -15,9 +14,9 @@ _SOURCES = Path(__file__).parent / "java"
 class JavaSide:
     """Py4J finds classes by one loader only; what comes from other loaders is reached through `java.lang.reflect`."""
 
-    def __init__(self, session: SparkSession):
-        self.jvm: Any = session._jvm
-        self._gateway = session.sparkContext._gateway
+    def __init__(self, gateway: JavaGateway):
+        self.jvm: Any = gateway.jvm
+        self._gateway = gateway
 
     def spark_loader(self) -> JavaObject:
         return self.jvm.org.apache.spark.util.Utils.getSparkClassLoader()

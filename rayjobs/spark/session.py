@@ -13,12 +13,13 @@ from typing import Any
 
 import ray
 from py4j.protocol import Py4JError
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
+from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from rayjobs.context_settings import HIVE, PROXY_USER, is_true
 from rayjobs.errors import BadConfig
-from rayjobs.spark import job_threads, jvm, sharing
+from rayjobs.spark import ahead, app_master, job_threads, jvm, sharing
 from rayjobs.spark.kinds import ContextKind, kind_of
 from rayjobs.spark.needs import needs_of
 from rayjobs.trees import names_of
@@ -28,7 +29,7 @@ _LOG4J = ("log4j2", "log4j2-default.properties", "log4j2.xml")
 
 
 _NOT_SPARKS = {"spark.master", PROXY_USER}
-"""Ray is the master; the driver JVM has to know its user before Spark does."""
+"""The master is the driver's own app master; the driver JVM has to know its user before Spark does."""
 
 
 _EXECUTOR_OPTIONS = "spark.executor.extraJavaOptions"
@@ -40,10 +41,11 @@ class JvmSilent(RuntimeError):
 
 @dataclass(frozen=True)
 class RunningSpark:
-    """A session in this process, its driver JVM, and where runners find that session."""
+    """A session in this process, its driver JVM, the app master therein, and where runners find that session."""
 
     session: SparkSession
     driver: jvm.DriverJvm
+    app_master: Any
     address: jvm.SessionAddress
 
 
@@ -78,14 +80,17 @@ def start(
     try:
         os.environ["PYSPARK_GATEWAY_PORT"] = str(driver.gateway.port)
         os.environ["PYSPARK_GATEWAY_SECRET"] = driver.gateway.secret
-        conf = SparkConf(loadDefaults=False).setAll(
-            list(_spark_conf(name, settings, folder, executor_jvm_options, own_jars).items())
-        )
-        session = SparkSession.builder.config(conf=conf).getOrCreate()
+        java = launch_gateway()
+        ahead.begin(java)
+        spark_settings = _spark_conf(name, settings, folder, executor_jvm_options, own_jars)
+        master = app_master.start(java.jvm, spark_settings)
+        conf = SparkConf(loadDefaults=False, _jvm=java.jvm).setAll(list(spark_settings.items()))
+        context = SparkContext(conf=conf.setMaster(master.getMasterUrl()), gateway=java)
+        session = SparkSession(context)
         session.sparkContext.setLogLevel("WARN")
         _publish(session._jvm, SESSION_KEY, session._jsparkSession)
         address = jvm.SessionAddress(_open_runner_gateway(session), SESSION_KEY)
-        return RunningSpark(session, driver, address)
+        return RunningSpark(session, driver, master, address)
     except BaseException:
         driver.process.kill()
         raise
@@ -99,6 +104,7 @@ def stop(running: RunningSpark, timeout_s: float) -> None:
     try:
         with contextlib.suppress(Py4JError, OSError):
             running.session.stop()
+            running.app_master.stop()
     finally:
         if running.driver.process.stdin:
             running.driver.process.stdin.close()
@@ -126,11 +132,6 @@ def application_of(running: RunningSpark) -> tuple[str, str | None]:
 def wait_for_exit(running: RunningSpark) -> str:
     """Blocks until the driver JVM ends; how it did."""
     return f"its driver JVM ended with exit code {running.driver.process.wait()}"
-
-
-def ray_job_id(running: RunningSpark) -> str:
-    """The driver JVM is a driver on Ray as well: the id (hex) of its Ray job."""
-    return str(running.session._jvm.io.ray.api.Ray.getRuntimeContext().getCurrentJobId().toString())
 
 
 def pulse(running: RunningSpark) -> Pulse:
@@ -195,7 +196,6 @@ def _spark_conf(
     needs = needs_of(settings, os.cpu_count() or 1)
     node_ip = ray.util.get_node_ip_address()
     conf = {
-        "spark.master": "ray",
         "spark.app.name": name,
         "spark.driver.host": node_ip,
         "spark.driver.bindAddress": node_ip,
@@ -224,9 +224,7 @@ def _spark_conf(
     own = own_spark_settings(settings)
     if own_jars:
         own["spark.jars"] = ",".join([*map(str, own_jars), *names_of(own.get("spark.jars", ""))])
-    conf |= own
-    conf[_EXECUTOR_OPTIONS] = jvm.executor_options(conf[_EXECUTOR_OPTIONS])
-    return conf
+    return conf | own
 
 
 def own_spark_settings(settings: dict[str, Any]) -> dict[str, str]:

@@ -42,7 +42,7 @@ def raydp_session() -> Iterator[RaydpSession]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=os.environ | jvm.java_environment(""),
+        env=os.environ | jvm.java_environment(),
     )
     assert process.stdin and process.stdout
     try:

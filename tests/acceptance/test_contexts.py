@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +21,14 @@ def _gone(context_id: str) -> None:
     eventually(lambda: not processes_with(context_id), 5, f"left behind: {processes_with(context_id)}")
 
 
+def _unpacked_libraries() -> set[Path]:
+    """Where Ray's Java drivers unpack their native library, unless it is loaded by then."""
+    return set(Path("/tmp/ray").glob("*/libcore_worker*"))
+
+
 def test_a_second_context_runs_beside_the_first_and_is_deleted_without_a_trace(api, context):
     api.upload_jobs("ctx", "hello")
+    unpacked = _unpacked_libraries()
     made = api.http.post("/contexts/second?numCores=1&memPerNode=512m&rdd-ttl=86400")
     assert made.json()["result"] == "Context initialized"
     assert api.http.get("/contexts").json()[0] == "second" and context in api.http.get("/contexts/").json()
@@ -35,6 +42,7 @@ def test_a_second_context_runs_beside_the_first_and_is_deleted_without_a_trace(a
     deleted = api.http.delete("/contexts/second")
     assert deleted.status_code == 200 and deleted.json() == {"status": "SUCCESS", "result": "Context stopped"}
     _gone(about["id"])
+    assert _unpacked_libraries() == unpacked
     report = api.job(running)
     assert report["status"] == "ERROR"
     assert report["result"]["message"] == "Context (second) for this job was terminated"

@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from rayjobs import cluster, local_ray
-from rayjobs.settings import Settings
 from tests.service import Api, Service, eventually, processes_with
 
 ON_SECOND_NODE = "spark.ray.raydp_spark_executor.actor.resource.second=1"
@@ -35,7 +34,7 @@ def two_nodes(second_folder: Path) -> Iterator[subprocess.Popen[str]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | cluster.worker_environment(Settings()),
+        env=os.environ | cluster.worker_environment(),
     )
     with running:
         yield running

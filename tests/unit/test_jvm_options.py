@@ -15,9 +15,9 @@ DEFAULTS = Settings()
 
 
 def _flags(*options: str) -> str:
-    """The final flags of a JVM with these options after those of app masters, as executors get them."""
-    environment = os.environ | jvm.java_environment(DEFAULTS.app_master_jvm_options)
+    """The final flags of a JVM with these options, in the environment that Ray gives executors."""
     command = ["java", *options, "-XX:+PrintFlagsFinal", "-version"]
+    environment = os.environ | jvm.java_environment()
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
@@ -26,17 +26,10 @@ def _is_on(flag: str, flags: str) -> bool:
 
 
 @pytest.mark.parametrize("collector", ["UseSerialGC", "UseParallelGC", "UseG1GC"])
-def test_an_executor_may_have_another_collector_than_its_app_master(collector: str) -> None:
-    assert _is_on(collector, _flags(*shlex.split(jvm.executor_options(f"-XX:+{collector}"))))
+def test_an_executor_has_the_collector_that_its_context_asks_for(collector: str) -> None:
+    assert _is_on(collector, _flags(f"-XX:+{collector}"))
 
 
-def test_an_executor_without_flags_of_its_own_has_none_of_its_app_master() -> None:
-    flags = _flags(*shlex.split(jvm.executor_options("")))
-    assert not _is_on("UseSerialGC", flags)
-    assert "TieredStopAtLevel                        = 4 " in flags
-
-
-def test_the_default_flags_are_those_of_a_jvm_that_starts() -> None:
-    assert _is_on("UseSerialGC", _flags())
-    assert _is_on("UseSerialGC", _flags(*shlex.split(jvm.executor_options(DEFAULTS.executor_jvm_options))))
-    assert _is_on("UseSerialGC", _flags(*shlex.split(DEFAULTS.jvm_options)))
+@pytest.mark.parametrize("options", [DEFAULTS.jvm_options, DEFAULTS.executor_jvm_options])
+def test_the_default_flags_are_those_of_a_jvm_that_starts(options: str) -> None:
+    assert _is_on("UseSerialGC", _flags(*shlex.split(options)))

@@ -285,11 +285,14 @@ async def test_many_jobs_at_once_all_get_a_runner(started: Runners) -> None:
     assert len(set(used)) < 50
 
 
-async def test_a_spare_runner_is_taken_and_replaced(started: Runners) -> None:
+async def test_a_spare_runner_is_taken_and_replaced_once_its_job_is_over(started: Runners) -> None:
     pool = a_pool(started, spares=2)
     pool.refill()
     assert len(started) == 2
-    assert (await pool.take((A,))).link is started[0]
+    slot = await pool.take((A,))
+    assert slot.link is started[0]
+    assert len(started) == 2
+    pool.give_back(slot)
     assert len(started) == 3
 
 

@@ -18,7 +18,7 @@ SUBMIT = jvm.package_dir("pyspark") / "bin" / "spark-submit"
 
 def spark_environment() -> dict[str, str]:
     """The same Java as rayjobs has, Spark's own JVM flags, ports on the loopback address alone."""
-    return os.environ | jvm.java_environment("") | {"SPARK_LOCAL_IP": "127.0.0.1"}
+    return os.environ | jvm.java_environment() | {"SPARK_LOCAL_IP": "127.0.0.1"}
 
 
 def _peer(command: list[str]) -> Peer:

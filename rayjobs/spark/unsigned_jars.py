@@ -1,0 +1,64 @@
+"""Copies, without their signatures, of the jars of Spark that are signed: its compiler of generated code.
+
+Symptom: 0.5 s more until a first job is done, in the driver and in each executor, while every class of that compiler is
+read from its jar, hashed and verified. Cause: Java checks the classes of signed jars as it loads them, and leaves them
+out of archives of classes. Can go when Spark comes with a Janino that is not signed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import IO
+
+log = logging.getLogger(__name__)
+
+_SIGNED = ("commons-compiler-*.jar", "janino-*.jar")
+_SIGNATURES = (".SF", ".DSA", ".RSA", ".EC")
+
+
+def copies(jars: Path, folder: Path) -> list[Path]:
+    """Copies of the signed ones of the folder `jars`, made in `folder` unless they are there; none if that fails.
+
+    They have their originals' time, so that an archive of classes that was made with them stays good.
+    """
+    signed = [jar for pattern in _SIGNED for jar in sorted(jars.glob(pattern))]
+    try:
+        return [_copy(jar, folder) for jar in signed]
+    except (OSError, zipfile.BadZipFile) as error:
+        log.warning("Spark's compiler is used as it is, which takes longer to load: %s", error)
+        return []
+
+
+def _copy(jar: Path, folder: Path) -> Path:
+    stat = jar.stat()
+    copy = folder / f"{jar.stem}-{stat.st_size}-{stat.st_mtime_ns}.jar"
+    if not copy.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(dir=folder, suffix=".draft")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                _write_unsigned(jar, file)
+            os.utime(draft, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
+            os.replace(draft, copy)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)
+            raise
+    return copy
+
+
+def _write_unsigned(jar: Path, file: IO[bytes]) -> None:
+    with zipfile.ZipFile(jar) as signed, zipfile.ZipFile(file, "w") as unsigned:
+        for entry in signed.infolist():
+            if not _is_signature(entry.filename):
+                unsigned.writestr(entry, signed.read(entry))
+
+
+def _is_signature(name: str) -> bool:
+    """The manifest as well: it lists the digest of each entry."""
+    return name == "META-INF/MANIFEST.MF" or (name.startswith("META-INF/") and name.upper().endswith(_SIGNATURES))
