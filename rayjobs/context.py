@@ -48,7 +48,6 @@ log = logging.getLogger(__name__)
 ADHOC_PATIENCE_S = 60.0
 """An ad-hoc context that got no job by then is over: who asked for it is gone."""
 TIDY_S = 5.0
-REFILL_DELAY_S = 0.05
 FIRST_JOB_S = 0.2
 """By then the first job has come of somebody who made a context for it."""
 LONG_JOB_S = 10.0
@@ -274,7 +273,6 @@ class Context:
             self._over.set_result(over)
 
     async def _make_place(self, facts: SparkFacts) -> Workplace:
-        store = await cluster.find(cluster.STORE)
         setup = RunnerSetup(
             self._info.name, self._info.id, facts.session, self._info.settings, self._folder, facts.packages
         )
@@ -286,11 +284,12 @@ class Context:
             spawn=links.spawn,
             files=NodeFiles(self._node_path, self._folder, ClusterStoreFiles()),
         )
+        # The first thing, since the first job waits for it.
         if self._info.is_adhoc:
             pool.add_spare()
         else:
-            # After the answer to whoever waits for this context.
-            asyncio.get_running_loop().call_later(REFILL_DELAY_S, lambda: self._jobs or pool.refill())
+            pool.refill()
+        store = await cluster.find(cluster.STORE)
         journal = under_way = changes = None
         if folder := await self._stores_folder(store):
             journal = Journal(journals_folder(folder))

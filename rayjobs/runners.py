@@ -20,6 +20,8 @@ from rayjobs.runner_links import RunnerLink
 from rayjobs.tasks import Failed, UserError
 
 END_TIMEOUT_S = 2.0
+REFILL_DELAY_S = 0.5
+"""Spares are replaced so long after a job is over: who waits for it, or ends the context then, is served first."""
 SHARE_S = 0.05
 """How long a job waits, for each runner there is for it, until one of them is free, before one more is started.
 
@@ -147,7 +149,7 @@ class RunnerPool:
         self._idle.append(slot)
         while len(self._idle) > (0 if self._closed else self._idle_limit):
             self.discard(self._idle.pop(0))
-        self.refill()
+        asyncio.get_running_loop().call_later(REFILL_DELAY_S, self.refill)
 
     def end_idle(self, before: float) -> None:
         """End the runners that have had no job since `before` (monotonic seconds); spare ones stay."""

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from rayjobs.application import SparkFacts
 from rayjobs.node_folders import hosts_folder, node_folder
-from rayjobs.own_application import OwnApplication
 from rayjobs.process_log import log_to_stderr
 from rayjobs.settings import Settings
 
@@ -16,6 +15,9 @@ class SparkHost:
     """A plain class, made a detached async actor in `cluster.py`; contexts beside it open sessions of their own."""
 
     def __init__(self, settings: Settings, id: str):
+        # Not above: whoever gets a handle of a host imports this module, and would import PySpark with it.
+        from rayjobs.own_application import OwnApplication
+
         log_to_stderr()
         folder = hosts_folder(node_folder(settings.data_path)) / id
         self._application = OwnApplication(id, id, settings.context_settings, folder, settings)

@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import duckdb
-
 from rayjobs import actor_lines
 from rayjobs.binaries import check_content
 from rayjobs.change_count import ChangeCount
@@ -46,7 +44,7 @@ from rayjobs.records import (
     utc_now,
 )
 from rayjobs.states import CONTEXT_FINAL, JOB_FINAL, ContextState, JobEvent, JobState, job_states_leading
-from rayjobs.store import rows, sql, under_way
+from rayjobs.store import database, rows, under_way
 from rayjobs.store.blobs import Blobs, Upload, changes_file, safe_job_id
 from rayjobs.store.data_files import DataFile, DataFiles
 from rayjobs.store.group import GroupCommit, Operation
@@ -78,7 +76,7 @@ class Store:
             # Threads of their own: the sync of a large upload must not delay the ends of jobs.
             self._uploads = Uploads(self._blobs, ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="store-uploads"))
             self._data_files = DataFiles(Path(data_dir) / "data")
-            self._writer = _connect(Path(data_dir) / "rayjobs.duckdb")
+            self._writer = database.connect(Path(data_dir) / "rayjobs.duckdb")
             self._reader = self._writer.cursor()
             self._jobs = JobRows(self._execute, self._blobs)
             # Only now is the folder ours alone.
@@ -87,7 +85,7 @@ class Store:
             self._journals = Journals(journals_folder(Path(data_dir)), self._taken_of_journals(Path(data_dir)))
             self._changes = ChangeCount(changes_file(Path(data_dir)))
             self._changes.grow()
-        except (duckdb.Error, OSError) as error:
+        except database.failures() as error:
             raise StorageFailure(f"can't open the job store in {data_dir}: {error}") from error
         self._catching_up = asyncio.Lock()
         self._listener = actor_lines.offer(self)
@@ -507,13 +505,13 @@ class Store:
             outcomes = [_outcome(operation) for operation in operations]
             self._writer.commit()
         except Exception:
-            with contextlib.suppress(duckdb.Error):  # a failed commit has rolled back already
+            with contextlib.suppress(*database.failures()):  # a failed commit has rolled back already
                 self._writer.rollback()
             raise
         return outcomes
 
     def _execute(self, query: str, **values: rows.Value) -> list[rows.Row]:
-        return _fetch(self._writer, query, values)
+        return database.fetch(self._writer, query, values)
 
     def _changed(self, query: str, **values: rows.Value) -> bool:
         """True if a statement that changes rows changed any. DuckDB answers those with a count."""
@@ -523,7 +521,7 @@ class Store:
         if self._group.closed:
             raise StorageFailure("the job store is closed")
         with _storage_failure("can't read the job store"):
-            return await _in(self._reader_thread, _fetch, self._reader, query, values)
+            return await _in(self._reader_thread, database.fetch, self._reader, query, values)
 
     async def _read_jobs(self, query: str, **values: rows.Value) -> list[rows.Row]:
         """`_read`, once the journals are taken in."""
@@ -566,19 +564,6 @@ class Store:
             self._writer.execute("CHECKPOINT")
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    # One thread: the queries are small, a second thread only costs each of them its start (measured: a third).
-    connection = duckdb.connect(path, config={"threads": 1})
-    connection.execute(sql.SCHEMA)
-    return connection
-
-
-def _fetch(connection: duckdb.DuckDBPyConnection, query: str, values: rows.Row) -> list[rows.Row]:
-    found = connection.execute(sql.QUERIES[query], values)
-    names = [column[0] for column in found.description]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
 def _callback_of(job_id: str, found: list[rows.Row]) -> Callback:
     if not found:
         raise NoSuchJob(f"No such job ID {job_id}")
@@ -616,7 +601,7 @@ def _storage_failure(what: str) -> Iterator[None]:
         yield
     except StorageFailure as error:
         raise StorageFailure(f"{what}: {error.message}") from error
-    except (duckdb.Error, OSError) as error:
+    except database.failures() as error:
         raise StorageFailure(f"{what}: {error}") from error
 
 

@@ -29,6 +29,8 @@ JOBS = Path(__file__).parent / "jobs" / "bench_jobs.py"
 CONTEXT = "bench"
 STOP_TIMEOUT_S = 150.0
 HTTP_TIMEOUT_S = 600.0
+PAUSE_S = 1.0
+"""Between contexts that one after another asks for."""
 
 
 @dataclass

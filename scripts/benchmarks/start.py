@@ -11,6 +11,7 @@ from scripts.benchmarks.progress import counted
 from scripts.benchmarks.raydp_session import RAYDP, raydp_session
 from scripts.benchmarks.rows import at_most, median_within, p95_within, row
 from scripts.benchmarks.stage import (
+    PAUSE_S,
     Service,
     Stage,
     create_context,
@@ -24,7 +25,6 @@ from scripts.benchmarks.standby import await_gone, await_ready
 
 SMALL = "num-cpu-cores = 1, memory-per-node = 1g"
 STANDBY_SETTINGS = f"contexts {{ standby = 1, context-settings {{ {SMALL} }} }}"
-PAUSE_S = 1.0
 SETTLE_S = 3.0
 STANDBY_SETTLE_S = 8.0
 """From when an application that stands by is up until its executor is, too, and the machine is quiet."""

@@ -17,7 +17,7 @@ import pytest
 from rayjobs import runners as runners_module
 from rayjobs.errors import ActorGone, ErrorData
 from rayjobs.records import BinaryInfo, BinaryType
-from rayjobs.runners import SHARE_S, RunnerPool, RunnerSlot
+from rayjobs.runners import REFILL_DELAY_S, SHARE_S, RunnerPool, RunnerSlot
 from rayjobs.tasks import Failed, UserError
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
@@ -293,6 +293,8 @@ async def test_a_spare_runner_is_taken_and_replaced_once_its_job_is_over(started
     assert slot.link is started[0]
     assert len(started) == 2
     pool.give_back(slot)
+    assert len(started) == 2
+    await asyncio.sleep(2 * REFILL_DELAY_S)
     assert len(started) == 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -14,11 +15,14 @@ from scripts.benchmarks.peers.spark_processes import spark_environment
 from scripts.benchmarks.peers.work import RANGE, SQL, Work, rows_beside
 from scripts.benchmarks.progress import counted
 from scripts.benchmarks.rows import at_most, row
-from scripts.benchmarks.stage import Stage, create_context, delete_context, run_job, serving, timed
+from scripts.benchmarks.stage import PAUSE_S, Stage, create_context, delete_context, run_job, serving, timed
 
 TITLE = "Spark Connect"
 NEW_SESSION = "a new session of Spark Connect"
-NOTE = "a context has a process of its own for its jobs; a session is an object in the process of the server"
+NOTE = (
+    "one each second; a context has processes of its own for itself and its jobs, a session is an object in the process "
+    "of the server"
+)
 
 
 @dataclass(frozen=True)
@@ -67,5 +71,6 @@ def session(stage: Stage) -> Measured:
         for _ in counted(1 + stage.runs(10)):
             pairs.append((timed(first_job), client.new(RANGE)))
             delete_context(service.http, "shared")
+            time.sleep(PAUSE_S)
     ours, others = zip(*pairs[1:], strict=True)
     return Measured(Series(list(ours), "s", 1), {NEW_SESSION: Series(list(others), "s", 1)}, NOTE)
