@@ -20,8 +20,8 @@ from scripts.benchmarks.stage import PAUSE_S, Stage, create_context, delete_cont
 TITLE = "Spark Connect"
 NEW_SESSION = "a new session of Spark Connect"
 NOTE = (
-    "one each second; a context has processes of its own for itself and its jobs, a session is an object in the process "
-    "of the server"
+    "one each second; a context has processes of its own, for itself and its jobs, a session is an object in the "
+    "process of the server"
 )
 
 
