@@ -34,7 +34,7 @@ from rayjobs.process_log import log_to_stderr
 from rayjobs.records import BinaryInfo, ContextInfo, ContextOver, JobInfo, JobReply, killed_error, utc_now
 from rayjobs.repetition import check_repeated
 from rayjobs.runner_links import RunnerLinks
-from rayjobs.runners import RunnerPool
+from rayjobs.runners import LONG_JOB_S, RunnerPool
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
 from rayjobs.states import JobEvent, JobState
@@ -50,7 +50,6 @@ ADHOC_PATIENCE_S = 60.0
 TIDY_S = 5.0
 FIRST_JOB_S = 0.2
 """By then the first job has come of somebody who made a context for it."""
-LONG_JOB_S = 10.0
 
 
 class Context:
@@ -178,7 +177,10 @@ class Context:
         return self._named.names()
 
     async def settled(self) -> None:
-        """Returns when this new context leaves the processors to others: no job came at once, or its first is over."""
+        """Returns when this new context leaves the processors to others.
+
+        No job came at once, or its first one is over, or takes long.
+        """
         await asyncio.sleep(FIRST_JOB_S)
         if jobs := [job.task for job in self._jobs.values()]:
             await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED, timeout=LONG_JOB_S)
@@ -331,11 +333,12 @@ class Context:
             self._declare_over(ContextOver(await self._application.end()))
 
     async def _tidy(self) -> None:
-        """Clear up after contexts that died on this node; then end runners that nobody uses, and replace spares."""
-        await leftovers.sweep(self._node_path)
-        while self._place:
+        """End runners that nobody uses, and clear up after contexts that died on this node."""
+        try:
+            await leftovers.sweep(self._node_path)
+        except Exception:
+            log.exception("what dead contexts left on this node is still there; the supervisor tries again")
+        while limit_s := self._settings.runner_idle_timeout_s:
             await asyncio.sleep(TIDY_S)
-            if limit_s := self._settings.runner_idle_timeout_s:
+            if self._place:
                 self._place.pool.end_idle(time.monotonic() - limit_s)
-            if not self._info.is_adhoc:
-                self._place.pool.refill()

@@ -22,6 +22,8 @@ from rayjobs.tasks import Failed, UserError
 END_TIMEOUT_S = 2.0
 REFILL_DELAY_S = 0.5
 """Spares are replaced so long after a job is over: who waits for it, or ends the context then, is served first."""
+LONG_JOB_S = 10.0
+"""Spares are replaced so long after they were taken if no job is over by then."""
 SHARE_S = 0.05
 """How long a job waits, for each runner there is for it, until one of them is free, before one more is started.
 
@@ -94,6 +96,7 @@ class RunnerPool:
         self._making: list[tuple[BinaryInfo, ...]] = []
         self._waiters: list[tuple[tuple[BinaryInfo, ...], asyncio.Future[RunnerSlot]]] = []
         self._closed = False
+        self._refilling: asyncio.TimerHandle | None = None
 
     async def take(self, binaries: tuple[BinaryInfo, ...]) -> RunnerSlot:
         """A runner that holds `binaries`, the main one first; the caller's until `give_back` or `discard`.
@@ -134,12 +137,10 @@ class RunnerPool:
             return await self._adopted(self._new(), binaries)
         finally:
             self._making.remove(binaries)
+            self._refill_within(LONG_JOB_S)
 
     def give_back(self, slot: RunnerSlot) -> None:
-        """The runner serves the next job of its binaries, which may wait; of too many, the one idle longest goes.
-
-        Spares are replaced only now, when a job is over: until then they would take processors from it.
-        """
+        """The runner serves the next job of its binaries, which may wait; of too many, the one idle longest goes."""
         for binaries, waiter in self._waiters:
             if not waiter.done() and slot.holds(binaries):
                 waiter.set_result(slot)
@@ -149,7 +150,7 @@ class RunnerPool:
         self._idle.append(slot)
         while len(self._idle) > (0 if self._closed else self._idle_limit):
             self.discard(self._idle.pop(0))
-        asyncio.get_running_loop().call_later(REFILL_DELAY_S, self.refill)
+        self._refill_within(REFILL_DELAY_S)
 
     def end_idle(self, before: float) -> None:
         """End the runners that have had no job since `before` (monotonic seconds); spare ones stay."""
@@ -161,6 +162,7 @@ class RunnerPool:
         """End the runner's process at once, whatever it does."""
         self._busy.discard(slot)
         slot.link.kill()
+        self._refill_within(REFILL_DELAY_S)
 
     async def end(self, slot: RunnerSlot) -> None:
         """`discard`, and wait until the process is gone: what it does in the JVM is not begun after that."""
@@ -171,7 +173,11 @@ class RunnerPool:
                     await asyncio.sleep(0.01)
 
     def refill(self) -> None:
-        """Start the spares that are wanted; returns at once, they attach by themselves."""
+        """Start the spares that are wanted; returns at once, they attach by themselves.
+
+        Happens by itself after a job, or some time after a long one began: its runner has the processors until then.
+        """
+        self._refilling = None
         while len(self._spares) < self._spares_wanted and not self._closed:
             self.add_spare()
 
@@ -190,6 +196,13 @@ class RunnerPool:
     def _new(self) -> RunnerSlot:
         name = f"{self._context_name}/runner-{next(self._numbers)}"
         return RunnerSlot(name, self._spawn(name))
+
+    def _refill_within(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._refilling is None or self._refilling.when() > loop.time() + seconds:
+            if self._refilling:
+                self._refilling.cancel()
+            self._refilling = loop.call_later(seconds, self.refill)
 
     def _take_idle(self, binaries: tuple[BinaryInfo, ...]) -> RunnerSlot | None:
         for slot in reversed(self._idle):

@@ -49,6 +49,7 @@ STEP_S = 1.0
 CLEAN_UP_S = 60.0
 RECOVERY_PATIENCE_S = 5.0
 ORPHAN_TIMEOUT_S = 10.0
+SETTLED_WITHIN_S = 15.0
 _ON_THEIR_WAY = (ContextState.STARTED, ContextState.RESTARTING)
 
 
@@ -342,8 +343,9 @@ class Supervisor:
     async def _warm_up(self, after: ActorHandle | None) -> None:
         try:
             if after:
-                with contextlib.suppress(ActorGone):
-                    await cluster.call(after.settled.remote())
+                with contextlib.suppress(ActorGone, TimeoutError):
+                    async with asyncio.timeout(SETTLED_WITHIN_S):
+                        await cluster.call(after.settled.remote())
             await cluster.prestart_workers(self._settings.warm_workers)
         except Exception as error:
             log.warning("no workers are started ahead: %r", error)

@@ -16,7 +16,7 @@ def main() -> None:
     """One service, one context, one job; each JVM writes a file of its own."""
     with tempfile.TemporaryDirectory(prefix="rayjobs-class-list-") as folder:
         options = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:off -XX:DumpLoadedClassList={folder}/%p.lst"
-        settings = f'contexts.jvm-options = "{options} -Xss4m"\ncontexts.app-master-jvm-options = "{options}"\n'
+        settings = f'contexts.jvm-options = "{options} -Xss4m"\ncontexts.executor-jvm-options = "{options}"\n'
         with serving(settings) as service:
             upload(service.http, APP, zip_of(JOBS))
             create_context(service.http, "class-list")

@@ -1,4 +1,4 @@
-"""A context's Spark session on RayDP, started the fast way: directly on master `ray`, no RayDP master actor."""
+"""A context's Spark session on RayDP, started the fast way: by its driver JVM alone, without RayDP's master actors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from pyspark.sql import SparkSession
 
 from rayjobs.context_settings import HIVE, PROXY_USER, is_true
 from rayjobs.errors import BadConfig
-from rayjobs.spark import ahead, app_master, job_threads, jvm, sharing
+from rayjobs.spark import ahead, job_threads, jvm, sharing
+from rayjobs.spark.app_master import AppMaster
 from rayjobs.spark.kinds import ContextKind, kind_of
 from rayjobs.spark.needs import needs_of
 from rayjobs.trees import names_of
@@ -45,7 +46,7 @@ class RunningSpark:
 
     session: SparkSession
     driver: jvm.DriverJvm
-    app_master: Any
+    app_master: AppMaster
     address: jvm.SessionAddress
 
 
@@ -83,14 +84,14 @@ def start(
         java = launch_gateway()
         ahead.begin(java)
         spark_settings = _spark_conf(name, settings, folder, executor_jvm_options, own_jars)
-        master = app_master.start(java.jvm, spark_settings)
-        conf = SparkConf(loadDefaults=False, _jvm=java.jvm).setAll(list(spark_settings.items()))
-        context = SparkContext(conf=conf.setMaster(master.getMasterUrl()), gateway=java)
+        conf = SparkConf(_jvm=java.jvm).setAll(list(spark_settings.items()))
+        app_master = AppMaster(java.jvm, spark_settings)
+        context = SparkContext(conf=conf.setMaster(app_master.url()), gateway=java)
         session = SparkSession(context)
         session.sparkContext.setLogLevel("WARN")
         _publish(session._jvm, SESSION_KEY, session._jsparkSession)
         address = jvm.SessionAddress(_open_runner_gateway(session), SESSION_KEY)
-        return RunningSpark(session, driver, master, address)
+        return RunningSpark(session, driver, app_master, address)
     except BaseException:
         driver.process.kill()
         raise
@@ -141,6 +142,7 @@ def pulse(running: RunningSpark) -> Pulse:
         context = running.session.sparkContext._jsc.sc()
         if context.isStopped():
             return Pulse(True, 0, 0)
+        running.app_master.hold_executors()
         executors = context.getExecutorMemoryStatus().size() - drivers
         return Pulse(False, executors, len(context.statusTracker().getActiveJobIds()))
     except (Py4JError, OSError) as error:

@@ -8,6 +8,7 @@ out of archives of classes. Can go when Spark comes with a Janino that is not si
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import tempfile
@@ -19,31 +20,33 @@ log = logging.getLogger(__name__)
 
 _SIGNED = ("commons-compiler-*.jar", "janino-*.jar")
 _SIGNATURES = (".SF", ".DSA", ".RSA", ".EC")
+_ONE_TIME_S = 1_000_000_000
+"""All copies are of that time: an archive of classes is for jars of one time, and one may be made again."""
 
 
 def copies(jars: Path, folder: Path) -> list[Path]:
     """Copies of the signed ones of the folder `jars`, made in `folder` unless they are there; none if that fails.
 
-    They have their originals' time, so that an archive of classes that was made with them stays good.
+    They are named after their content: the class path must be the same on all nodes.
     """
     signed = [jar for pattern in _SIGNED for jar in sorted(jars.glob(pattern))]
     try:
         return [_copy(jar, folder) for jar in signed]
     except (OSError, zipfile.BadZipFile) as error:
-        log.warning("Spark's compiler is used as it is, which takes longer to load: %s", error)
+        log.info("Spark's compiler is used as it is, which takes longer to load: %s", error)
         return []
 
 
 def _copy(jar: Path, folder: Path) -> Path:
-    stat = jar.stat()
-    copy = folder / f"{jar.stem}-{stat.st_size}-{stat.st_mtime_ns}.jar"
+    copy = folder / f"{jar.stem}-{hashlib.sha256(jar.read_bytes()).hexdigest()[:16]}.jar"
     if not copy.exists():
         folder.mkdir(parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(dir=folder, suffix=".draft")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 _write_unsigned(jar, file)
-            os.utime(draft, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
+            os.chmod(draft, 0o644)
+            os.utime(draft, (_ONE_TIME_S, _ONE_TIME_S))
             os.replace(draft, copy)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):

@@ -158,6 +158,15 @@ class CountRange(_Plain):
         return context.range(100).count()
 
 
+class CountAfterGarbage(_Plain):
+    """Needs an executor once the driver JVM's garbage is collected, and Ray has heard of it."""
+
+    def run_job(self, context, runtime, data):
+        context._jvm.System.gc()
+        time.sleep(2)
+        return context.range(100).count()
+
+
 class SqlSetting(_Plain):
     def run_job(self, context, runtime, data):
         return context.conf.get(data["key"])

@@ -158,13 +158,16 @@ def test_a_context_whose_jvm_dies_is_killed_with_its_jobs_and_its_name_is_free(a
     eventually(lambda: not (service.data_dir / "contexts" / victim).exists())
 
 
-def test_a_lost_executor_is_replaced_and_its_job_finishes(api, victim):
+def test_a_lost_executor_is_replaced_for_good_and_its_job_finishes(api, on_ray, victim):
     job_id = api.start("crashing", "hello.SlowTasks", "victim", "seconds = 4").json()["jobId"]
     api.await_log(job_id, "in a stage")
     executor = _process_of("RayDPExecutor", victim)
     executor.kill()
     assert api.ended(job_id)["result"] == 2
-    assert _process_of("RayDPExecutor", victim).pid != executor.pid
+    second = _process_of("RayDPExecutor", victim)
+    assert second.pid != executor.pid
+    assert api.run("crashing", "hello.CountAfterGarbage", "victim") == 100
+    assert second.is_running()
 
 
 def test_a_runner_that_dies_mid_job_ends_that_job_alone(api, context):

@@ -17,7 +17,7 @@ import pytest
 from rayjobs import runners as runners_module
 from rayjobs.errors import ActorGone, ErrorData
 from rayjobs.records import BinaryInfo, BinaryType
-from rayjobs.runners import REFILL_DELAY_S, SHARE_S, RunnerPool, RunnerSlot
+from rayjobs.runners import SHARE_S, RunnerPool, RunnerSlot
 from rayjobs.tasks import Failed, UserError
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
@@ -285,17 +285,47 @@ async def test_many_jobs_at_once_all_get_a_runner(started: Runners) -> None:
     assert len(set(used)) < 50
 
 
-async def test_a_spare_runner_is_taken_and_replaced_once_its_job_is_over(started: Runners) -> None:
+async def _until_there_are(count: int, started: Runners) -> None:
+    async with asyncio.timeout(20):
+        while len(started) < count:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("end", [RunnerPool.give_back, RunnerPool.discard])
+async def test_a_spare_runner_is_taken_and_replaced_once_its_job_is_over(started: Runners, end: Any) -> None:
     pool = a_pool(started, spares=2)
     pool.refill()
     assert len(started) == 2
     slot = await pool.take((A,))
     assert slot.link is started[0]
+    await asyncio.sleep(0.05)
     assert len(started) == 2
-    pool.give_back(slot)
+    end(pool, slot)
     assert len(started) == 2
-    await asyncio.sleep(2 * REFILL_DELAY_S)
-    assert len(started) == 3
+    await _until_there_are(3, started)
+
+
+async def test_a_spare_runner_is_replaced_beside_a_job_that_takes_long(
+    started: Runners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners_module, "LONG_JOB_S", 0.1)
+    pool = a_pool(started, spares=1)
+    pool.refill()
+    await pool.take((A,))
+    assert len(started) == 1
+    await _until_there_are(2, started)
+
+
+async def test_jobs_that_end_one_after_another_do_not_put_off_a_spare_runner(
+    started: Runners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners_module, "REFILL_DELAY_S", 0.1)
+    pool = a_pool(started, spares=1)
+    pool.refill()
+    async with asyncio.timeout(20):
+        while len(started) < 2:
+            pool.give_back(await pool.take((A,)))
+            await asyncio.sleep(0.01)
 
 
 async def test_a_spare_runner_that_died_is_passed_over(started: Runners) -> None:
