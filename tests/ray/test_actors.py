@@ -75,7 +75,7 @@ def test_sigkill_of_a_context_takes_its_jvms_and_ends_its_jobs(api, service, on_
     report = api.ended(job_id, 10)
     assert report["status"] == "ERROR" and "Unexpected termination of context" in report["result"]["message"]
     eventually(lambda: not processes_with(context_id), 5, f"left behind: {processes_with(context_id)}")
-    assert api.http.get("/contexts/mortal").status_code == 404
+    eventually(lambda: api.http.get("/contexts/mortal").status_code == 404, 5)
     assert api.http.post("/contexts/mortal?num-cpu-cores=1").status_code == 200
     assert api.http.delete("/contexts/mortal").status_code == 200
 

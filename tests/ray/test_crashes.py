@@ -153,7 +153,7 @@ def test_a_context_whose_jvm_dies_is_killed_with_its_jobs_and_its_name_is_free(a
     report = api.ended(job_id, 10)
     assert report["status"] == "ERROR" and "driver JVM" in report["result"]["message"]
     eventually(lambda: not processes_with(victim), 5, f"left behind: {processes_with(victim)}")
-    assert api.http.get("/contexts/victim").status_code == 404
+    eventually(lambda: api.http.get("/contexts/victim").status_code == 404, 5)
     api.await_log(job_id, "sleeping")
     eventually(lambda: not (service.data_dir / "contexts" / victim).exists())
 
