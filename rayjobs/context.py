@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 ADHOC_PATIENCE_S = 60.0
 """An ad-hoc context that got no job by then is over: who asked for it is gone."""
 TIDY_S = 5.0
-FIRST_JOB_S = 0.2
+FIRST_JOB_S = 0.1
 """By then the first job has come of somebody who made a context for it."""
 
 

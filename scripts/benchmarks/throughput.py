@@ -17,7 +17,7 @@ GOALS = {32: rate_of(600)}
 DIRECT = "the direct call in as many threads"
 THREADS = 8
 JOBS_PER_THREAD = 40
-WARM_UP_ROUNDS = 2
+WARM_UP_ROUNDS = 4
 
 
 def _register(clients: int, goal: Goal | None) -> None:

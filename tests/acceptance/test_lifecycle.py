@@ -245,7 +245,7 @@ def test_a_context_can_refuse_supervision(on):
     job_id = on.start("jobs", "hello.Sleep", "mortal", "seconds = 60").json()["jobId"]
     _actor_process(on.http.get("/contexts/mortal").json()["id"]).kill()
     assert on.ended(job_id, 10)["status"] == "ERROR"
-    assert on.http.get("/contexts/mortal").status_code == 404
+    eventually(lambda: on.http.get("/contexts/mortal").status_code == 404, 5)
 
 
 def test_a_kill_of_a_job_whose_context_has_just_died_is_answered_with_its_end(on):
