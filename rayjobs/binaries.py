@@ -55,7 +55,7 @@ def materialise(content: Path, binary: BinaryInfo, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     package = folder / binary.file_name
-    draft = _draft_beside(package)
+    draft = draft_beside(package)
     try:
         match binary.binary_type:
             case BinaryType.PYTHON:
@@ -78,7 +78,7 @@ def unpack(package: Path) -> Path:
     folder = package.with_suffix(".d")
     if folder.exists():
         return folder
-    draft = _draft_beside(folder)
+    draft = draft_beside(folder)
     try:
         with zipfile.ZipFile(package) as archive:
             _check_entries(archive)
@@ -201,7 +201,8 @@ def _add(archive: zipfile.ZipFile, name: str, content: IO[bytes], size_bytes: in
         shutil.copyfileobj(content, target)
 
 
-def _draft_beside(path: Path) -> Path:
+def draft_beside(path: Path) -> Path:
+    """Where to write what is to be at `path` complete or not at all."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 

@@ -136,7 +136,7 @@ def wait_for_exit(running: RunningSpark) -> str:
 
 
 def pulse(running: RunningSpark) -> Pulse:
-    """Raises `JvmSilent` if the JVM does not answer: it has ended then, or hangs."""
+    """It holds the executors, too. Raises `JvmSilent` if the JVM does not answer: it has ended then, or hangs."""
     drivers = 1
     try:
         context = running.session.sparkContext._jsc.sc()

@@ -7,14 +7,14 @@ out of archives of classes. Can go when Spark comes with a Janino that is not si
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 import logging
 import os
-import tempfile
 import zipfile
 from pathlib import Path
-from typing import IO
+
+from rayjobs.binaries import draft_beside
 
 log = logging.getLogger(__name__)
 
@@ -38,25 +38,29 @@ def copies(jars: Path, folder: Path) -> list[Path]:
 
 
 def _copy(jar: Path, folder: Path) -> Path:
-    copy = folder / f"{jar.stem}-{hashlib.sha256(jar.read_bytes()).hexdigest()[:16]}.jar"
+    facts = jar.stat()
+    copy = folder / f"{jar.stem}-{_digest(jar, facts.st_size, facts.st_mtime_ns)}.jar"
     if not copy.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(dir=folder, suffix=".draft")
+        draft = draft_beside(copy)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                _write_unsigned(jar, file)
-            os.chmod(draft, 0o644)
+            _write_unsigned(jar, draft)
+            draft.chmod(0o644)
             os.utime(draft, (_ONE_TIME_S, _ONE_TIME_S))
             os.replace(draft, copy)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(draft)
-            raise
+        finally:
+            draft.unlink(missing_ok=True)
     return copy
 
 
-def _write_unsigned(jar: Path, file: IO[bytes]) -> None:
-    with zipfile.ZipFile(jar) as signed, zipfile.ZipFile(file, "w") as unsigned:
+@functools.cache
+def _digest(jar: Path, size: int, mtime_ns: int) -> str:
+    """Of its content, which is read once in a process as long as size and time stay: each context's start asks."""
+    return hashlib.sha256(jar.read_bytes()).hexdigest()[:16]
+
+
+def _write_unsigned(jar: Path, copy: Path) -> None:
+    with zipfile.ZipFile(jar) as signed, zipfile.ZipFile(copy, "w") as unsigned:
         for entry in signed.infolist():
             if not _is_signature(entry.filename):
                 unsigned.writestr(entry, signed.read(entry))

@@ -137,12 +137,12 @@ def victim(api: Api) -> Iterator[str]:
     api.http.delete("/contexts/victim?force=true")
 
 
-def _process_of(class_name: str, context_id: str) -> psutil.Process:
-    """The process of one of RayDP's actors: all of a context are in a Ray namespace that carries its id."""
+def _executor_of(context_id: str) -> psutil.Process:
+    """Its process: a context's executors are in a Ray namespace that carries its id."""
     from ray.util.state import list_actors
 
     alive = list_actors(filters=[("state", "=", "ALIVE")], limit=1000, detail=True)
-    [pid] = [a.pid for a in alive if a.class_name.endswith(class_name) and a.ray_namespace.endswith(context_id)]
+    [pid] = [a.pid for a in alive if a.class_name.endswith("RayDPExecutor") and a.ray_namespace.endswith(context_id)]
     return psutil.Process(pid)
 
 
@@ -161,10 +161,10 @@ def test_a_context_whose_jvm_dies_is_killed_with_its_jobs_and_its_name_is_free(a
 def test_a_lost_executor_is_replaced_for_good_and_its_job_finishes(api, on_ray, victim):
     job_id = api.start("crashing", "hello.SlowTasks", "victim", "seconds = 4").json()["jobId"]
     api.await_log(job_id, "in a stage")
-    executor = _process_of("RayDPExecutor", victim)
+    executor = _executor_of(victim)
     executor.kill()
     assert api.ended(job_id)["result"] == 2
-    second = _process_of("RayDPExecutor", victim)
+    second = _executor_of(victim)
     assert second.pid != executor.pid
     assert api.run("crashing", "hello.CountAfterGarbage", "victim") == 100
     assert second.is_running()
