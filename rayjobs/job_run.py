@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -284,8 +283,13 @@ class JobRun:
             await self._place.pool.end(self._runner)
             # A chosen id without a record is that of another job.
             if self._is_secret or self._is_recorded():
-                with contextlib.suppress(Exception):
-                    await self._place.cancel_spark(self.info.job_id)
+                await self._cancel_spark()
+
+    async def _cancel_spark(self) -> None:
+        try:
+            await self._place.cancel_spark(self.info.job_id)
+        except Exception as error:
+            log.warning("the Spark work of job %s may go on: %r", self.info.job_id, error)
 
     async def _ship_log(self) -> None:
         """Move what the job wrote to the store; a log that cannot be kept costs the job nothing else."""

@@ -297,9 +297,9 @@ class LiveContext:
             store = await cluster.find(cluster.STORE)
             gone = ErrorData(f"Context ({final.name}) for this job was terminated", "", "")
             ended = await cluster.call(store.end_context.remote(final, error or gone))
-            await self._hosts.cancel_jobs(host, ended)
             self.info = final
             self._on_final(self)
+            await self._hosts.cancel_jobs(host, ended)
 
     async def _bury_at_last(self, event: ContextEvent, error: ErrorData | None) -> None:
         """`_bury`, tried again while the store cannot write: nobody else will do it."""

@@ -115,8 +115,10 @@ class SparkHosts:
         """End what the jobs of a context that died still do on a shared application; an exclusive one has ended."""
         if host and not host.is_exclusive:
             for job_id in job_ids:
-                with contextlib.suppress(Exception):
+                try:
                     await cluster.call(host.handle.cancel_job.remote(job_id))
+                except Exception as error:
+                    log.warning("the Spark work of job %s may go on: %r", job_id, error)
 
     def maintain(self, now: float) -> None:
         """In the background: check those that stand by, now and then, and start what is missing of them."""

@@ -86,7 +86,7 @@ class JarJobs:
     @contextmanager
     def _printing_to(self, log_file: Path) -> Iterator[None]:
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        self._java.call_static(self._output, "begin", str(log_file))
+        self._java.call_static(self._output, "begin", [("java.lang.String", str(log_file))])
         try:
             yield
         finally:

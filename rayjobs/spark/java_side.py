@@ -27,12 +27,17 @@ class JavaSide:
 
     def new(self, of: JavaObject, arguments: Sequence[tuple[str, Any]] = ()) -> JavaObject:
         """An object of the class `of`; of each argument of its constructor the declared type and the value."""
-        kinds = self.classes([kind for kind, _ in arguments])
-        return of.getConstructor(kinds).newInstance(self.objects([value for _, value in arguments]))
+        return of.getConstructor(self._kinds(arguments)).newInstance(self._values(arguments))
 
-    def call_static(self, of: JavaObject, method: str, *texts: str) -> Any:
-        """Call a static method whose parameters are all Strings."""
-        return of.getMethod(method, self.classes(["java.lang.String"] * len(texts))).invoke(None, self.objects(texts))
+    def call_static(self, of: JavaObject, method: str, arguments: Sequence[tuple[str, Any]] = ()) -> Any:
+        """What a static method of the class `of` returns; `arguments` as in `new`."""
+        return of.getMethod(method, self._kinds(arguments)).invoke(None, self._values(arguments))
+
+    def _kinds(self, arguments: Sequence[tuple[str, Any]]) -> JavaObject:
+        return self.classes([kind for kind, _ in arguments])
+
+    def _values(self, arguments: Sequence[tuple[str, Any]]) -> JavaObject:
+        return self.objects([value for _, value in arguments])
 
     def classes(self, names: Sequence[str]) -> JavaObject:
         return self.array(self.jvm.java.lang.Class, [self.class_named(name) for name in names])

@@ -22,17 +22,16 @@ def known_by(jvm: Any, job_id: str) -> Iterator[None]:
         properties.remove(_KEY + job_id)
 
 
-def end(jvm: Any, job_id: str) -> bool:
-    """End the job's thread: interrupted, and stopped if it has not ended after `PATIENCE_S`. False if it has none.
+def end(jvm: Any, job_id: str) -> None:
+    """End the job's thread if it has one: interrupted, and stopped if it has not ended after `PATIENCE_S`.
 
     `Thread.stop` is deprecated for what it may leave half done; a thread that nobody can end is worse. Java 17 has it.
     """
     thread = jvm.System.getProperties().remove(_KEY + job_id)
     if thread is None:
-        return False
+        return
     thread.interrupt()
     thread.join(int(PATIENCE_S * 1000))
     if thread.isAlive():
         thread.stop()
         thread.join(int(PATIENCE_S * 1000))
-    return True

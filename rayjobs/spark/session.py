@@ -21,6 +21,7 @@ from rayjobs.context_settings import HIVE, PROXY_USER, is_true
 from rayjobs.errors import BadConfig
 from rayjobs.spark import ahead, job_threads, jvm, sharing
 from rayjobs.spark.app_master import AppMaster
+from rayjobs.spark.java_side import JavaSide
 from rayjobs.spark.kinds import ContextKind, kind_of
 from rayjobs.spark.needs import needs_of
 from rayjobs.trees import names_of
@@ -116,12 +117,15 @@ def stop(running: RunningSpark, timeout_s: float) -> None:
 
 
 def cancel_job(running: RunningSpark, job_id: str) -> None:
-    """End every Spark job that carries the tag `job_id`, its executors' tasks included; and its thread in the JVM."""
-    context = running.session.sparkContext._jsc.sc()
-    context.cancelJobsWithTag(job_id)
-    if job_threads.end(running.session._jvm, job_id):
-        # A thread that goes on after the first cancel begins its next Spark job before it ends.
-        context.cancelJobsWithTag(job_id)
+    """End the Spark work that carries the tag `job_id`, its executors' tasks included; and its thread in the JVM.
+
+    Work that begins only later ends as it begins, until `JobMarks` marks the job anew.
+    """
+    context = running.session.sparkContext
+    java = JavaSide(context._gateway)
+    arguments = [("org.apache.spark.SparkContext", context._jsc.sc()), ("java.lang.String", job_id)]
+    java.call_static(java.own_class("EndedJobs"), "end", arguments)
+    job_threads.end(java.jvm, job_id)
 
 
 def application_of(running: RunningSpark) -> tuple[str, str | None]:

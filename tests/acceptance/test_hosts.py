@@ -89,7 +89,7 @@ def test_a_shared_application_that_dies_takes_its_contexts_and_is_started_again(
     driver_of(host).kill()
     report = on.ended(job_id, 10)
     assert report["status"] == "ERROR" and "driver JVM" in report["result"]["message"]
-    assert on.http.get("/contexts/before").status_code == 404
+    eventually(lambda: on.http.get("/contexts/before").status_code == 404, 5)
     assert on.http.post(f"/contexts/after?{SHARED}").status_code == 200
     assert on.run("jobs", "hello.CountRange", "after") == 100
     eventually(lambda: not processes_with(host), 5, f"left behind: {processes_with(host)}")

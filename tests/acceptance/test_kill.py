@@ -39,6 +39,17 @@ def test_a_kill_reaches_the_spark_work_of_a_job_and_of_its_own_threads(api, cont
     eventually(lambda: api.http.get(stages).json() == [], 5, "tasks run on after the kill")
 
 
+def test_spark_work_that_a_killed_job_had_not_begun_yet_ends_as_it_begins(api, context):
+    stuck = api.start("killing", "hello.SpinAfterPlanning", context).json()["jobId"]
+    api.await_log(stuck, "planning")
+    assert api.http.delete(f"/jobs/{stuck}").json() == {"status": "KILLED"}
+    ui = api.http.get(f"/contexts/{context}").json()
+    jobs = f"{ui['url']}/api/v1/applications/{ui['applicationId']}/jobs"
+    begun = eventually(lambda: [job for job in api.http.get(jobs).json() if stuck in job["jobTags"]], 60)
+    assert len(begun) == 1
+    eventually(lambda: api.http.get(f"{jobs}/{begun[0]['jobId']}").json()["status"] == "FAILED", 10, "it runs on")
+
+
 def test_a_waiter_of_a_killed_sync_job_is_told(api, context, service):
     import threading
 

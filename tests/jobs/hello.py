@@ -94,6 +94,17 @@ class SpinInStage(_Plain):
         return context.range(2).rdd.map(_spin).count()
 
 
+class SpinAfterPlanning(_Plain):
+    """One call of the JVM: it plans for seconds, and is stuck in tasks on the executors then."""
+
+    def run_job(self, context, runtime, data):
+        constants = [f"sha2(repeat('{n}', 50000000), 512)" for n in range(20)]
+        stuck = "reflect('java.lang.Thread', 'sleep', 600000L)"
+        rows = context.range(2).selectExpr(stuck, *constants)
+        print("planning")
+        return rows.collect()
+
+
 class SlowTasks(_Plain):
     """Two tasks on the executors that take their time."""
 

@@ -17,8 +17,12 @@ public final class JobMarks {
         unmarked.setProperty("spark.job.interruptOnCancel", "true");
     }
 
-    /** What an earlier job of this thread has set of such properties, and its active session, are forgotten. */
+    /**
+     * What an earlier job of this thread has set of such properties, and its active session, are forgotten; and an end
+     * of the same job, which runs again.
+     */
     public void begin(String tag, String description) {
+        System.clearProperty("rayjobs.ended." + tag);
         Properties properties = (Properties) unmarked.clone();
         properties.setProperty("spark.job.tags", tag);
         properties.setProperty("spark.job.description", description);
