@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,7 @@ from ray.actor import ActorHandle
 from rayjobs import cluster
 from rayjobs.errors import ActorGone
 from rayjobs.spark.jvm import SessionAddress
+from rayjobs.tasks import RunnerSetup
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,16 @@ class HostedApplication:
 
     async def cancel_job(self, job_id: str) -> None:
         await cluster.call(self._host.cancel_job.remote(job_id))
+
+    async def lend_runner(
+        self, name: str, setup: RunnerSetup, line_path: Path
+    ) -> tuple[ActorHandle, Awaitable[None]] | None:
+        """One of the host's, at work for the line at that path; None if it has none, or does not answer."""
+        try:
+            lent = await cluster.ask(self._host.lend_runner.remote(name, setup, line_path))
+        except (ActorGone, TimeoutError):
+            return None
+        return lent and (lent[0], lent[1][0])
 
     async def stop(self) -> None:
         with contextlib.suppress(ActorGone):

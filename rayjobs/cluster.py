@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
@@ -298,26 +297,19 @@ def _prestart_workers(count: int) -> None:
         NodeManagerServiceStub(channel).PrestartWorkers(request, timeout=CONNECT_TIMEOUT_S)
 
 
-def spawn_runner(name: str, setup: Any, line_path: Path) -> tuple[ActorHandle, Awaitable[None]]:
-    """A runner beside the context that calls this, at work for the line at `line_path`: same node, dies with it.
-
-    The second is over when the runner is, and raises why.
-    """
+def spawn_runner(name: str, session: jvm.SessionAddress) -> ActorHandle:
+    """A runner beside the actor that calls this: same node, dies with it; attached to the application of `session`."""
     from rayjobs.runner import Runner
 
-    handle = (
-        ray.remote(Runner)
-        .options(
-            name=name,
-            namespace=NAMESPACE,
-            num_cpus=0,
-            max_restarts=0,
-            max_concurrency=1,
-            scheduling_strategy=_on_node(node_id()),
-        )
-        .remote(name, setup)
+    options = ray.remote(Runner).options(
+        name=name,
+        namespace=NAMESPACE,
+        num_cpus=0,
+        max_restarts=0,
+        max_concurrency=1,
+        scheduling_strategy=_on_node(node_id()),
     )
-    return handle, handle.work.remote(line_path)
+    return options.remote(session)
 
 
 def set_title(title: str) -> None:

@@ -278,19 +278,18 @@ class Context:
         setup = RunnerSetup(
             self._info.name, self._info.id, facts.session, self._info.settings, self._folder, facts.packages
         )
-        links = self._links = RunnerLinks(self._info.id, setup, self._note_passed)
+        hosted = self._application if isinstance(self._application, HostedApplication) else None
+        links = self._links = RunnerLinks(self._info.id, setup, self._note_passed, hosted and hosted.lend_runner)
         pool = RunnerPool(
             self._info.name,
-            0 if self._info.is_adhoc else self._settings.spare_runners,
+            0 if self._info.is_adhoc or hosted else self._settings.spare_runners,
             self._settings.max_jobs_per_context,
             spawn=links.spawn,
             files=NodeFiles(self._node_path, self._folder, ClusterStoreFiles()),
         )
         # The first thing, since the first job waits for it.
-        if self._info.is_adhoc:
+        for _ in range(1 if self._info.is_adhoc else self._settings.spare_runners):
             pool.add_spare()
-        else:
-            pool.refill()
         store = await cluster.find(cluster.STORE)
         journal = under_way = changes = None
         if folder := await self._stores_folder(store):

@@ -18,12 +18,11 @@ from rayjobs.node_files import NodeFiles
 from rayjobs.python_jobs import PythonJobs
 from rayjobs.records import BinaryInfo
 from rayjobs.spark import attach
+from rayjobs.spark.jvm import SessionAddress
 from rayjobs.spark.kinds import kind_of
 from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, error_of
 from rayjobs.teller import Teller
 from rayjobs.trees import names_of
-
-_IDLE_TITLE = "Runner"
 
 
 class Jobs(Protocol):
@@ -40,28 +39,31 @@ class Jobs(Protocol):
 
 
 class Runner:
-    """A plain class, made an actor in `cluster.py`, whose one long call is `work`.
+    """A plain class, made an actor in `cluster.py`, whose one long call is `work`: for one context, and no other after.
 
     Within it the context calls `adopt`, `load` and `perform`: one at a time, and all on the main thread.
     """
 
-    def __init__(self, name: str, setup: RunnerSetup):
+    def __init__(self, session: SessionAddress):
+        """Attach to the application of that session, which need not be the one of the context to come."""
         # What the log of a job begins at, so that it need not be set for each one.
         logging.getLogger().setLevel(logging.INFO)
-        self._name = name
+        self._spark = attach.attach(session)
+        self._jobs: Jobs | None = None
+
+    def work(self, name: str, setup: RunnerSetup, line_path: Path) -> None:
+        """Do what the context asks for by its line, until it is gone; `name` is what it calls this runner."""
+        context = WorkerLine(line_path)
         self._setup = setup
-        self._session = attach.attach(setup.session)
+        self._session = attach.session_of(self._spark, setup.session)
         self._marks = attach.JobMarks(self._session)
         attach.add_paths(self._session, names_of(setup.context_settings.get("python.paths", [])))
         self._kind = kind_of(setup.context_settings)
-        self._jobs: Jobs | None = None
-
-    def work(self, line_path: Path) -> None:
-        """Do what the context asks for by its line, until it is gone."""
-        context = WorkerLine(line_path)
         self._teller = Teller(lambda job_id: context.tell("job_passed", job_id))
         calls = {"adopt": self.adopt, "load": self.load, "perform": self.perform}
-        context.tell("runner_ready", self._name)
+        self._idle_title = f"Runner of {setup.context_name}"
+        cluster.set_title(self._idle_title)
+        context.tell("runner_ready", name)
         context.answer_calls(lambda verb, arguments: calls[verb](*arguments))
 
     def adopt(self, taken: tuple[BinaryInfo, ...], files: NodeFiles) -> int | Failed:
@@ -104,7 +106,7 @@ class Runner:
                 return Failed(data)
             finally:
                 self._teller.over()
-                cluster.set_title(_IDLE_TITLE)
+                cluster.set_title(self._idle_title)
 
     def _adopted(self) -> Jobs:
         if self._jobs is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from ray.actor import ActorHandle
@@ -21,6 +22,12 @@ LAST_WORD_S = 10.0
 """How long Ray may take to say why a process ended whose line broke."""
 
 
+AtWork = tuple[ActorHandle, Awaitable[None]]
+"""A runner's actor, and what is over when the runner has died, and raises why."""
+Lender = Callable[[str, RunnerSetup, Path], Awaitable[AtWork | None]]
+"""A runner that is attached already, at work for that line; None if there is none."""
+
+
 class RunnerLink(Protocol):
     """`Runner` as its context calls it; each call raises `ActorGone` for a runner that died."""
 
@@ -35,13 +42,17 @@ class RunnerLink(Protocol):
 
 
 class ActorRunnerLink:
-    """`working` is over when the runner has died, and raises why."""
+    """`coming` is the runner's actor, and what is over when it has died, and raises why."""
 
-    def __init__(self, handle: ActorHandle, working: asyncio.Future[None]):
+    def __init__(self, coming: Awaitable[AtWork]):
         self.line: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
-        self._handle = handle
-        self._working = working
-        working.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._handle: ActorHandle | None = None
+        self._is_killed = False
+        self._working = asyncio.create_task(self._work(coming))
+        self._working.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def when_over(self, do: Callable[[], Any]) -> None:
+        self._working.add_done_callback(lambda _: do())
 
     async def adopt(self, taken: tuple[BinaryInfo, ...], files: NodeFiles) -> int | Failed:
         return await self._call("adopt", taken, files)
@@ -53,7 +64,15 @@ class ActorRunnerLink:
         return await self._call("perform", task, is_awaited)
 
     def kill(self) -> None:
-        cluster.kill(self._handle)
+        self._is_killed = True
+        if self._handle:
+            cluster.kill(self._handle)
+
+    async def _work(self, coming: Awaitable[AtWork]) -> None:
+        self._handle, working = await coming
+        if self._is_killed:
+            self.kill()
+        await cluster.call(working)
 
     async def _call(self, verb: str, *arguments: Any) -> Any:
         if not self.line.done():
@@ -78,13 +97,19 @@ class ActorRunnerLink:
 
 
 class RunnerLinks:
-    """Starts runners, and is called by them: by each one once, as it is ready, and then on what its jobs do."""
+    """Gets runners, and is called by them: by each one once, as it is ready, and then on what its jobs do."""
 
-    def __init__(self, context_id: str, setup: RunnerSetup, job_passed: Callable[[str], None]):
-        """`job_passed` is told the ids of jobs that have passed their validation. Raises `OSError`."""
+    def __init__(
+        self, context_id: str, setup: RunnerSetup, job_passed: Callable[[str], None], lend: Lender | None = None
+    ):
+        """`job_passed` is told the ids of jobs that have passed their validation; `lend` is asked before one is made.
+
+        Raises `OSError`.
+        """
         self._path = lines_folder() / f"runners-{context_id[-12:]}"
         self._setup = setup
         self._job_passed = job_passed
+        self._lend = lend
         self._links: dict[str, ActorRunnerLink] = {}
         self._listener = Listener(self._path, self._answer)
 
@@ -93,12 +118,16 @@ class RunnerLinks:
         self._listener.close()
 
     def spawn(self, name: str) -> RunnerLink:
-        """A new runner's; what is called waits until it is up."""
-        handle, working = cluster.spawn_runner(name, self._setup, self._path)
-        over = asyncio.ensure_future(cluster.call(working))
-        over.add_done_callback(lambda _: self._links.pop(name, None))
-        link = self._links[name] = ActorRunnerLink(handle, over)
+        """A runner's that had no job yet; what is called waits until it is up."""
+        link = self._links[name] = ActorRunnerLink(self._found(name))
+        link.when_over(lambda: self._links.pop(name, None))
         return link
+
+    async def _found(self, name: str) -> AtWork:
+        if self._lend and (lent := await self._lend(name, self._setup, self._path)):
+            return lent
+        handle = cluster.spawn_runner(name, self._setup.session)
+        return handle, handle.work.remote(name, self._setup, self._path)
 
     async def _answer(self, runner: Line, verb: str, arguments: tuple[Any, ...]) -> None:
         match verb, arguments:

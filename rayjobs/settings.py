@@ -132,7 +132,9 @@ class Settings:
         "JVM flags of executors; with -XX:TieredStopAtLevel=1 long CPU-heavy work takes two to three times as long",
     )
     spare_runners: int = _setting(
-        "runners.spare", 1, "started runners a context keeps ready for a binary it has not met"
+        "runners.spare",
+        1,
+        "started runners that a context, or its shared application, keeps ready for a new binary",
     )
     runner_idle_timeout_s: float = _setting(
         "runners.idle-timeout-s", 3600.0, "a runner without a job for that long is ended; 0: never"

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
+from pathlib import Path
+
+from ray.actor import ActorHandle
 
 from rayjobs.application import SparkFacts
+from rayjobs.lent_runners import LentRunners
 from rayjobs.node_folders import hosts_folder, node_folder
 from rayjobs.process_log import log_to_stderr
 from rayjobs.settings import Settings
+from rayjobs.tasks import RunnerSetup
 
 
 class SparkHost:
@@ -21,6 +27,7 @@ class SparkHost:
         log_to_stderr()
         folder = hosts_folder(node_folder(settings.data_path)) / id
         self._application = OwnApplication(id, id, settings.context_settings, folder, settings)
+        self._runners = LentRunners(id, settings.spare_runners)
         self._facts: SparkFacts | None = None
         self._sessions: set[str] = set()
         self._end: asyncio.Task[str] | None = None
@@ -28,6 +35,7 @@ class SparkHost:
     async def initialise(self) -> SparkFacts:
         """Start Spark; raises `ContextInitError`."""
         self._facts = await self._application.start()
+        self._runners.begin(self._facts.session)
         self._end = asyncio.create_task(self._application.end(), name="end")
         return self._facts
 
@@ -51,8 +59,21 @@ class SparkHost:
         self._sessions.add(context_id)
         return replace(self._facts, session=address)
 
+    async def lend_runner(
+        self, name: str, setup: RunnerSetup, line_path: Path
+    ) -> tuple[ActorHandle, list[Awaitable[None]]] | None:
+        """As `LentRunners.lend`; in a list, since Ray would wait for what is over when the runner is."""
+        lent = self._runners.lend(name, setup, line_path)
+        return (lent[0], [lent[1]]) if lent else None
+
+    async def replace_runners(self) -> None:
+        """Start others for those that were lent."""
+        self._runners.replace()
+
     async def close_session(self, context_id: str) -> None:
+        """The context is over: its runners end, and then what they had in the JVM."""
         self._sessions.discard(context_id)
+        self._runners.end(context_id)
         await self._application.close_session(context_id)
 
     async def cancel_job(self, job_id: str) -> None:
@@ -66,4 +87,5 @@ class SparkHost:
         """Stop Spark and its JVM; the caller then kills this actor."""
         if self._end:
             self._end.cancel()
+        self._runners.close()
         await self._application.stop()

@@ -90,8 +90,7 @@ class SparkHosts:
 
     def kept(self) -> list[str]:
         """Ids of the running hosts that no context has to itself."""
-        shared = [self._shared.result()] if self._shared and self._shared.done() and not _failed(self._shared) else []
-        return [host.id for host in shared + self._ready]
+        return [host.id for host in self._running_shared() + self._ready]
 
     async def open_session(self, host: Host, info: ContextInfo) -> SparkFacts:
         """A session for that context; raises `BadConfig`, `ContextInitError`."""
@@ -110,6 +109,14 @@ class SparkHosts:
                 await cluster.ask(host.handle.close_session.remote(info.id))
             except Exception as error:
                 log.info("the session of context %s went with its host: %r", info.name, error)
+
+    async def replace_runners(self) -> None:
+        """Have the shared one start others for those that it has lent."""
+        for host in self._running_shared():
+            try:
+                await cluster.ask(host.handle.replace_runners.remote())
+            except (ActorGone, TimeoutError) as error:
+                log.info("%s has no runner to lend for now: %r", host.id, error)
 
     async def cancel_jobs(self, host: Host | None, job_ids: list[str]) -> None:
         """End what the jobs of a context that died still do on a shared application; an exclusive one has ended."""
@@ -173,6 +180,9 @@ class SparkHosts:
 
     def _shares(self, info: ContextInfo) -> bool:
         return not wants_own_jvm(info.settings, self._settings)
+
+    def _running_shared(self) -> list[Host]:
+        return [self._shared.result()] if self._shared and self._shared.done() and not _failed(self._shared) else []
 
     async def _start_shared(self) -> Host:
         host = await self._start(SHARED)

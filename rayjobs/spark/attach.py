@@ -19,12 +19,8 @@ from rayjobs.spark.jvm import SessionAddress
 from rayjobs.spark.kinds import ContextKind
 
 
-def attach(address: SessionAddress) -> SparkSession:
-    """The context's own session as this process's: temp views and SQL settings are shared with all its runners.
-
-    PySpark's SparkSession constructor also makes its session the JVM-wide default; the default it found is
-    put back.
-    """
+def attach(address: SessionAddress) -> SparkContext:
+    """The SparkContext of the application that has that session, as this process's."""
     os.environ["PYSPARK_GATEWAY_PORT"] = str(address.gateway.port)
     os.environ["PYSPARK_GATEWAY_SECRET"] = address.gateway.secret
     os.environ["PYSPARK_PIN_THREAD"] = "true"
@@ -33,10 +29,19 @@ def attach(address: SessionAddress) -> SparkSession:
     jsession = jvm.System.getProperties().get(address.key)
     jsc = jvm.org.apache.spark.api.java.JavaSparkContext(jsession.sparkContext())
     conf = SparkConf(loadDefaults=False, _jvm=jvm, _jconf=jsc.sc().conf().clone())
-    context = SparkContext(gateway=java, jsc=jsc, conf=conf)
+    return SparkContext(gateway=java, jsc=jsc, conf=conf)
+
+
+def session_of(context: SparkContext, address: SessionAddress) -> SparkSession:
+    """A session of this application as this process's: temp views and SQL settings are shared with all its runners.
+
+    PySpark's SparkSession constructor also makes its session the JVM-wide default; the default it found is
+    put back.
+    """
+    jvm: Any = context._jvm
     sessions = jvm.org.apache.spark.sql.SparkSession
     default = sessions.getDefaultSession()
-    session = SparkSession(context, jsession)
+    session = SparkSession(context, jvm.System.getProperties().get(address.key))
     if default.isDefined():
         sessions.setDefaultSession(default.get())
     return session

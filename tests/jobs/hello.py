@@ -280,3 +280,12 @@ class Data:
 class Keys(_Plain):
     def run_job(self, context, runtime, data):
         return sorted(data)
+
+
+class RunnerName(_Plain):
+    """The name of the Ray actor that it runs in."""
+
+    def run_job(self, context, runtime, data):
+        import ray
+
+        return ray.get_runtime_context().get_actor_name()

@@ -16,6 +16,7 @@ from rayjobs.errors import ActorGone
 from rayjobs.line import Line, connect
 from rayjobs.runner_links import RunnerLink, RunnerLinks
 
+SETUP: Any = SimpleNamespace(session="the session")
 RAYS_WORD = ActorGone("The actor died: SIGKILL")
 
 
@@ -27,10 +28,17 @@ class Spawned:
         self.killed: list[str] = []
         self.path = Path()
 
-    def spawn(self, name: str, setup: object, path: Path) -> tuple[Any, asyncio.Future[None]]:
+    def spawn(self, actor_name: str, session: object) -> Any:
+        assert session == SETUP.session
+        return SimpleNamespace(name=actor_name, work=SimpleNamespace(remote=self.work))
+
+    def work(self, name: str, setup: object, path: Path) -> asyncio.Future[None]:
         self.path = path
-        self.ends[name] = asyncio.get_running_loop().create_future()
-        return name, self.ends[name]
+        end = self.ends[name] = asyncio.get_running_loop().create_future()
+        return end
+
+    def kill(self, handle: Any) -> None:
+        self.killed.append(handle.name)
 
 
 @pytest.fixture
@@ -47,7 +55,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Spawned:
     async def call(reply: Any) -> Any:
         return await reply
 
-    fake = SimpleNamespace(spawn_runner=spawned.spawn, kill=spawned.killed.append, call=call)
+    fake = SimpleNamespace(spawn_runner=spawned.spawn, kill=spawned.kill, call=call)
     monkeypatch.setattr(runner_links, "cluster", fake)
     return spawned
 
@@ -59,7 +67,7 @@ async def passed() -> list[str]:
 
 @pytest.fixture
 async def links(temporary: None, ray: Spawned, passed: list[str]) -> AsyncIterator[RunnerLinks]:
-    links = RunnerLinks("0" * 36, setup=None, job_passed=passed.append)  # type: ignore[arg-type]
+    links = RunnerLinks("0" * 36, SETUP, job_passed=passed.append)
     yield links
     links.close()
     for end in ray.ends.values():
@@ -73,6 +81,8 @@ async def soon(awaited: Any) -> Any:
 
 async def ready(ray: Spawned, name: str, answer: Any = None) -> Line:
     """The runner's end; it answers every call with `answer`, or never."""
+    while name not in ray.ends:
+        await asyncio.sleep(0)
     line = await connect(ray.path)
 
     async def answers(_: Line, verb: str, arguments: tuple[Any, ...]) -> Any:
@@ -157,5 +167,32 @@ async def test_if_ray_says_nothing_the_broken_line_does(
 
 
 async def test_a_kill_is_the_actors(links: RunnerLinks, ray: Spawned) -> None:
-    links.spawn("etl/runner-1").kill()
+    link = links.spawn("etl/runner-1")
+    await asyncio.sleep(0)
+    link.kill()
     assert ray.killed == ["etl/runner-1"]
+
+
+async def test_a_runner_that_is_killed_before_it_is_there_ends_as_it_comes(links: RunnerLinks, ray: Spawned) -> None:
+    links.spawn("etl/runner-1").kill()
+    assert ray.killed == []
+    await asyncio.sleep(0)
+    assert ray.killed == ["etl/runner-1"]
+
+
+async def test_a_runner_is_lent_before_one_is_made(temporary: None, ray: Spawned) -> None:
+    lent = ray.spawn("shared/runner-1", SETUP.session)
+
+    async def lend(name: str, setup: Any, path: Path) -> Any:
+        return (lent, ray.work(name, setup, path)) if name == "etl/runner-1" else None
+
+    links = RunnerLinks("0" * 36, SETUP, job_passed=lambda _: None, lend=lend)
+    one, other = links.spawn("etl/runner-1"), links.spawn("etl/runner-2")
+    lines = [await ready(ray, "etl/runner-1", answer=1), await ready(ray, "etl/runner-2", answer=2)]
+    assert [await soon(link.adopt((), None)) for link in (one, other)] == [1, 2]  # type: ignore[arg-type]
+    one.kill()
+    other.kill()
+    assert ray.killed == ["shared/runner-1", "etl/runner-2"]
+    links.close()
+    for line in lines:
+        line.close()
