@@ -59,14 +59,26 @@ class HostedApplication:
         await cluster.call(self._host.cancel_job.remote(job_id))
 
     async def lend_runner(
-        self, name: str, setup: RunnerSetup, line_path: Path
+        self, key: str, setup: RunnerSetup, line_path: Path
     ) -> tuple[ActorHandle, Awaitable[None]] | None:
         """One of the host's, at work for the line at that path; None if it has none, or does not answer."""
         try:
-            lent = await cluster.ask(self._host.lend_runner.remote(name, setup, line_path))
+            lent = await cluster.ask(self._host.lend_runner.remote(key, setup, line_path))
         except (ActorGone, TimeoutError):
             return None
         return lent and (lent[0], lent[1][0])
+
+    async def replace_runners(self) -> None:
+        """Have the host start others for those that it has lent."""
+        with contextlib.suppress(ActorGone):  # it is noticed elsewhere
+            await cluster.call(self._host.replace_runners.remote())
+
+    async def is_up(self) -> bool:
+        """Whether its Spark is."""
+        try:
+            return await cluster.ask(self._host.ping.remote()) is not None
+        except (ActorGone, TimeoutError):
+            return False
 
     async def stop(self) -> None:
         with contextlib.suppress(ActorGone):

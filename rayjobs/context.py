@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 ADHOC_PATIENCE_S = 60.0
 """An ad-hoc context that got no job by then is over: who asked for it is gone."""
 TIDY_S = 5.0
+BURIAL_S = 10.0
+"""By then a context whose Spark is gone has been ended."""
 FIRST_JOB_S = 0.1
 """By then the first job has come of somebody who made a context for it."""
 
@@ -279,17 +281,20 @@ class Context:
             self._info.name, self._info.id, facts.session, self._info.settings, self._folder, facts.packages
         )
         hosted = self._application if isinstance(self._application, HostedApplication) else None
-        links = self._links = RunnerLinks(self._info.id, setup, self._note_passed, hosted and hosted.lend_runner)
+        links = self._links = RunnerLinks(self._info.id, setup, self._note_passed, hosted)
         pool = RunnerPool(
             self._info.name,
             0 if self._info.is_adhoc or hosted else self._settings.spare_runners,
             self._settings.max_jobs_per_context,
             spawn=links.spawn,
             files=NodeFiles(self._node_path, self._folder, ClusterStoreFiles()),
+            # The host of an ad-hoc context ends with it, or is told of its end.
+            refill_elsewhere=(lambda: None) if self._info.is_adhoc else links.replace_borrowed,
         )
         # The first thing, since the first job waits for it.
         for _ in range(1 if self._info.is_adhoc else self._settings.spare_runners):
             pool.add_spare()
+        pool.refill_within(LONG_JOB_S)
         store = await cluster.find(cluster.STORE)
         journal = under_way = changes = None
         if folder := await self._stores_folder(store):
@@ -306,6 +311,7 @@ class Context:
             self._settings.job_defaults,
             self._settings.job_load_timeout_s,
             self._cancel_spark,
+            self._check_spark,
             lambda job: cluster.show_job(f"{job.class_path} {job.job_id}", job.job_id),
         )
 
@@ -325,6 +331,11 @@ class Context:
     async def _cancel_spark(self, job_id: str) -> None:
         if self._application:
             await self._application.cancel_job(job_id)
+
+    async def _check_spark(self) -> None:
+        """A host that dies takes the runners that it has lent: that is the end of this context, not of a job alone."""
+        if isinstance(self._application, HostedApplication) and not await self._application.is_up():
+            await asyncio.sleep(BURIAL_S)
 
     async def _watch_application(self) -> None:
         """Notice a Spark that died, or that a job or an operator stopped from outside."""

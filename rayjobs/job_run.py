@@ -31,6 +31,7 @@ WITHHELD_S = 0.5
 class Workplace:
     """What a context lends to its jobs. `cancel_spark` ends the Spark work of a job, by its id.
 
+    `spark_checked` returns if Spark is up, and else leaves time for the end of the context, which has its jobs' ends.
     `under_way` is for those that nothing is stored of yet. `show` has Ray's dashboard show a job by its name.
     """
 
@@ -43,6 +44,7 @@ class Workplace:
     job_defaults: dict[str, Any]
     load_timeout_s: float
     cancel_spark: Callable[[str], Awaitable[None]]
+    spark_checked: Callable[[], Awaitable[None]]
     show: Callable[[JobInfo], None]
 
 
@@ -109,6 +111,7 @@ class JobRun:
         try:
             await self._run_steps()
         except ActorGone as error:
+            await self._place.spark_checked()
             await self._fail(_runner_died(error))
         except RayJobsError as error:
             await self._refuse(error)

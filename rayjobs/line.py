@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import os
 import pickle
+import select
 import socket
 import stat
 import struct
@@ -138,6 +139,16 @@ class WorkerLine:
     def tell(self, verb: str, *arguments: Any) -> None:
         """Call without an answer; from any thread."""
         self._send((None, verb, arguments))
+
+    def when_gone(self, do: Callable[[], None]) -> None:
+        """Call it, from a thread of its own, when the other end is gone, also while a call of it is answered."""
+        threading.Thread(target=self._watch, args=(do,), name="line-watch", daemon=True).start()
+
+    def _watch(self, do: Callable[[], None]) -> None:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLRDHUP)
+        poll.poll()
+        do()
 
     def answer_calls(self, answer: Callable[[str, tuple[Any, ...]], Any]) -> None:
         """Answer what the other end asks, one call at a time, on this thread, until that end is gone."""

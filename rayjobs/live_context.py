@@ -60,6 +60,8 @@ class LiveContext:
         self._settings = settings
         self._hosts = hosts
         self._host: Host | None = None
+        # The one that it had, whose Spark work of its jobs may still have to be cancelled.
+        self._left: Host | None = None
         self._room = room
         self._on_final = on_final
         self._watch: asyncio.Task[None] | None = None
@@ -235,14 +237,13 @@ class LiveContext:
 
     async def _enter_restarting(self, error: ErrorData) -> None:
         async with self._lock:
-            host = await self._end_actor()
+            await self._end_actor()
             info = self.info
             if info.state is not ContextState.RESTARTING:
                 info = info.after(ContextEvent.DIED_SUPERVISED, error)
             store = await cluster.find(cluster.STORE)
-            running = await cluster.call(store.unfinished_jobs.remote(info.id))
-            await cluster.call(store.restart_context.remote(info, error))
-            await self._hosts.cancel_jobs(host, [job.job_id for job in running])
+            left = await cluster.call(store.restart_context.remote(info, error))
+            await self._hosts.cancel_jobs(self._left, left)
             self.info = info
 
     async def _resume_jobs(self) -> bool:
@@ -292,14 +293,14 @@ class LiveContext:
         async with self._lock:
             if self.info.state.is_final:
                 return
-            host = await self._end_actor()
+            await self._end_actor()
             final = self.info.after(event, error)
             store = await cluster.find(cluster.STORE)
             gone = ErrorData(f"Context ({final.name}) for this job was terminated", "", "")
             ended = await cluster.call(store.end_context.remote(final, error or gone))
             self.info = final
             self._on_final(self)
-            await self._hosts.cancel_jobs(host, ended)
+            await self._hosts.cancel_jobs(self._left, ended)
 
     async def _bury_at_last(self, event: ContextEvent, error: ErrorData | None) -> None:
         """`_bury`, tried again while the store cannot write: nobody else will do it."""
@@ -310,15 +311,14 @@ class LiveContext:
                 log.exception("context %s has ended, and that is not stored yet", self.info.name)
                 await asyncio.sleep(RETRY_S)
 
-    async def _end_actor(self) -> Host | None:
-        """Its process, and its part in a Spark host; that host."""
+    async def _end_actor(self) -> None:
+        """Its process, and its part in a Spark host."""
         if self.handle:
             await cluster.end(cluster.context_actor_name(self.info.name), self.handle)
             self.handle = None
-        host, self._host = self._host, None
-        if host:
-            await self._hosts.give_back(host, self.info)
-        return host
+        if self._host:
+            self._left, self._host = self._host, None
+            await self._hosts.give_back(self._left, self.info)
 
     async def _save(self, info: ContextInfo) -> None:
         store = await cluster.find(cluster.STORE)

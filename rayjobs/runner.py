@@ -51,9 +51,13 @@ class Runner:
         self._spark = attach.attach(session)
         self._jobs: Jobs | None = None
 
-    def work(self, name: str, setup: RunnerSetup, line_path: Path) -> None:
-        """Do what the context asks for by its line, until it is gone; `name` is what it calls this runner."""
+    def work(self, key: str, setup: RunnerSetup, line_path: Path) -> None:
+        """Do what the context asks for by its line, until it is gone; `key` is what it expects to hear first.
+
+        When the context has gone the process ends, whatever it does.
+        """
         context = WorkerLine(line_path)
+        context.when_gone(lambda: os._exit(0))
         self._setup = setup
         self._session = attach.session_of(self._spark, setup.session)
         self._marks = attach.JobMarks(self._session)
@@ -63,7 +67,7 @@ class Runner:
         calls = {"adopt": self.adopt, "load": self.load, "perform": self.perform}
         self._idle_title = f"Runner of {setup.context_name}"
         cluster.set_title(self._idle_title)
-        context.tell("runner_ready", name)
+        context.tell("runner_ready", key)
         context.answer_calls(lambda verb, arguments: calls[verb](*arguments))
 
     def adopt(self, taken: tuple[BinaryInfo, ...], files: NodeFiles) -> int | Failed:

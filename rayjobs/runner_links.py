@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
 from ray.actor import ActorHandle
 
 from rayjobs import cluster
-from rayjobs.errors import ActorGone
+from rayjobs.errors import ActorGone, RayJobsError
 from rayjobs.line import Line, Listener, lines_folder
 from rayjobs.node_files import NodeFiles
 from rayjobs.records import BinaryInfo
@@ -24,8 +25,16 @@ LAST_WORD_S = 10.0
 
 AtWork = tuple[ActorHandle, Awaitable[None]]
 """A runner's actor, and what is over when the runner has died, and raises why."""
-Lender = Callable[[str, RunnerSetup, Path], Awaitable[AtWork | None]]
-"""A runner that is attached already, at work for that line; None if there is none."""
+
+
+class Lender(Protocol):
+    """Who has runners ahead: the host of a context's application."""
+
+    async def lend_runner(self, key: str, setup: RunnerSetup, line_path: Path) -> AtWork | None:
+        """One at work for the line at that path, where it says `key` when it is ready; None if there is none."""
+
+    async def replace_runners(self) -> None:
+        """Start others for those that were lent."""
 
 
 class RunnerLink(Protocol):
@@ -42,17 +51,21 @@ class RunnerLink(Protocol):
 
 
 class ActorRunnerLink:
-    """`coming` is the runner's actor, and what is over when it has died, and raises why."""
+    """`line` is there once the runner is ready, `working` is over when it has died, and raises why."""
 
-    def __init__(self, coming: Awaitable[AtWork]):
+    def __init__(self, work: Callable[[ActorRunnerLink], Coroutine[Any, Any, None]]):
+        """`work` gets a runner, tells of it by `met`, and is over with it."""
         self.line: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
         self._handle: ActorHandle | None = None
         self._is_killed = False
-        self._working = asyncio.create_task(self._work(coming))
+        self._working = asyncio.create_task(work(self))
         self._working.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    def when_over(self, do: Callable[[], Any]) -> None:
-        self._working.add_done_callback(lambda _: do())
+    def met(self, handle: ActorHandle) -> None:
+        """That is its runner."""
+        self._handle = handle
+        if self._is_killed:
+            self.kill()
 
     async def adopt(self, taken: tuple[BinaryInfo, ...], files: NodeFiles) -> int | Failed:
         return await self._call("adopt", taken, files)
@@ -67,12 +80,6 @@ class ActorRunnerLink:
         self._is_killed = True
         if self._handle:
             cluster.kill(self._handle)
-
-    async def _work(self, coming: Awaitable[AtWork]) -> None:
-        self._handle, working = await coming
-        if self._is_killed:
-            self.kill()
-        await cluster.call(working)
 
     async def _call(self, verb: str, *arguments: Any) -> Any:
         if not self.line.done():
@@ -100,17 +107,19 @@ class RunnerLinks:
     """Gets runners, and is called by them: by each one once, as it is ready, and then on what its jobs do."""
 
     def __init__(
-        self, context_id: str, setup: RunnerSetup, job_passed: Callable[[str], None], lend: Lender | None = None
+        self, context_id: str, setup: RunnerSetup, job_passed: Callable[[str], None], lender: Lender | None = None
     ):
-        """`job_passed` is told the ids of jobs that have passed their validation; `lend` is asked before one is made.
+        """`job_passed` is told the ids of jobs that have passed their validation; `lender` is asked before one is made.
 
         Raises `OSError`.
         """
         self._path = lines_folder() / f"runners-{context_id[-12:]}"
         self._setup = setup
         self._job_passed = job_passed
-        self._lend = lend
-        self._links: dict[str, ActorRunnerLink] = {}
+        self._lender = lender
+        self._has_borrowed = False
+        self._replacing: asyncio.Task[None] | None = None
+        self._expected: dict[str, ActorRunnerLink] = {}
         self._listener = Listener(self._path, self._answer)
 
     def close(self) -> None:
@@ -118,21 +127,53 @@ class RunnerLinks:
         self._listener.close()
 
     def spawn(self, name: str) -> RunnerLink:
-        """A runner's that had no job yet; what is called waits until it is up."""
-        link = self._links[name] = ActorRunnerLink(self._found(name))
-        link.when_over(lambda: self._links.pop(name, None))
-        return link
+        """That of a runner without a binary; what is called waits until it is up. `name` is for one that is made."""
+        return ActorRunnerLink(lambda link: self._have_one_at_work(name, link))
 
-    async def _found(self, name: str) -> AtWork:
-        if self._lend and (lent := await self._lend(name, self._setup, self._path)):
-            return lent
+    def replace_borrowed(self) -> None:
+        """Have the lender start others for those that it has lent, if it has."""
+        if self._lender and self._has_borrowed:
+            self._has_borrowed = False
+            self._replacing = asyncio.create_task(self._lender.replace_runners(), name="replace-borrowed")
+
+    async def _have_one_at_work(self, name: str, link: ActorRunnerLink) -> None:
+        try:
+            handle, working = await self._lent(link) or self._made(name, link)
+            link.met(handle)
+            await cluster.call(working)
+        except RayJobsError:
+            raise
+        except Exception as error:
+            raise ActorGone(f"the runner failed: {error}") from None
+        finally:
+            self._expected = {key: other for key, other in self._expected.items() if other is not link}
+
+    async def _lent(self, link: ActorRunnerLink) -> AtWork | None:
+        if self._lender is None:
+            return None
+        self._has_borrowed = True
+        key = self._expect(link)
+        lent = await self._lender.lend_runner(key, self._setup, self._path)
+        if lent is None:
+            del self._expected[key]
+        return lent
+
+    def _made(self, name: str, link: ActorRunnerLink) -> AtWork:
         handle = cluster.spawn_runner(name, self._setup.session)
-        return handle, handle.work.remote(name, self._setup, self._path)
+        return handle, handle.work.remote(self._expect(link), self._setup, self._path)
+
+    def _expect(self, link: ActorRunnerLink) -> str:
+        """A new key by which its runner says that it is ready: one that comes after it was given up has an old one."""
+        key = uuid.uuid4().hex
+        self._expected[key] = link
+        return key
 
     async def _answer(self, runner: Line, verb: str, arguments: tuple[Any, ...]) -> None:
         match verb, arguments:
-            case "runner_ready", (str(name),):
-                if link := self._links.pop(name, None):
+            case "runner_ready", (str(key),):
+                if link := self._expected.pop(key, None):
                     link.line.set_result(runner)
+                else:
+                    runner.close()
             case "job_passed", (str(job_id),):
                 self._job_passed(job_id)

@@ -72,6 +72,8 @@ class RunnerSlot:
 class RunnerPool:
     """Runners come from `spawn` (by name), and their binaries from `files`.
 
+    `refill_elsewhere` has who lends them be ready for more, when it is time to replace spares.
+
     A runner serves one binary, with its dependencies, for good: its interpreter is never shared with another one's
     modules. Idle runners of a version that has a successor go when the successor first runs.
     """
@@ -83,12 +85,14 @@ class RunnerPool:
         idle_limit: int,
         spawn: Callable[[str], RunnerLink],
         files: NodeFiles,
+        refill_elsewhere: Callable[[], None] = lambda: None,
     ):
         self._context_name = context_name
         self._spares_wanted = spares_wanted
         self._idle_limit = idle_limit
         self._spawn = spawn
         self._files = files
+        self._refill_elsewhere = refill_elsewhere
         self._numbers = itertools.count(1)
         self._spares: list[RunnerSlot] = []
         self._idle: list[RunnerSlot] = []
@@ -137,7 +141,7 @@ class RunnerPool:
             return await self._adopted(self._new(), binaries)
         finally:
             self._making.remove(binaries)
-            self._refill_within(LONG_JOB_S)
+            self.refill_within(LONG_JOB_S)
 
     def give_back(self, slot: RunnerSlot) -> None:
         """The runner serves the next job of its binaries, which may wait; of too many, the one idle longest goes."""
@@ -150,7 +154,7 @@ class RunnerPool:
         self._idle.append(slot)
         while len(self._idle) > (0 if self._closed else self._idle_limit):
             self.discard(self._idle.pop(0))
-        self._refill_within(REFILL_DELAY_S)
+        self.refill_within(REFILL_DELAY_S)
 
     def end_idle(self, before: float) -> None:
         """End the runners that have had no job since `before` (monotonic seconds); spare ones stay."""
@@ -162,7 +166,7 @@ class RunnerPool:
         """End the runner's process at once, whatever it does."""
         self._busy.discard(slot)
         slot.link.kill()
-        self._refill_within(REFILL_DELAY_S)
+        self.refill_within(REFILL_DELAY_S)
 
     async def end(self, slot: RunnerSlot) -> None:
         """`discard`, and wait until the process is gone: what it does in the JVM is not begun after that."""
@@ -178,8 +182,19 @@ class RunnerPool:
         Happens by itself after a job, or some time after a long one began: its runner has the processors until then.
         """
         self._refilling = None
-        while len(self._spares) < self._spares_wanted and not self._closed:
+        if self._closed:
+            return
+        self._refill_elsewhere()
+        while len(self._spares) < self._spares_wanted:
             self.add_spare()
+
+    def refill_within(self, seconds: float) -> None:
+        """`refill` then, unless it is due before."""
+        loop = asyncio.get_running_loop()
+        if self._refilling is None or self._refilling.when() > loop.time() + seconds:
+            if self._refilling:
+                self._refilling.cancel()
+            self._refilling = loop.call_later(seconds, self.refill)
 
     def add_spare(self) -> None:
         """Start one more, that nobody replaces."""
@@ -196,13 +211,6 @@ class RunnerPool:
     def _new(self) -> RunnerSlot:
         name = f"{self._context_name}/runner-{next(self._numbers)}"
         return RunnerSlot(name, self._spawn(name))
-
-    def _refill_within(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        if self._refilling is None or self._refilling.when() > loop.time() + seconds:
-            if self._refilling:
-                self._refilling.cancel()
-            self._refilling = loop.call_later(seconds, self.refill)
 
     def _take_idle(self, binaries: tuple[BinaryInfo, ...]) -> RunnerSlot | None:
         for slot in reversed(self._idle):

@@ -55,15 +55,16 @@ class SparkHost:
     async def open_session(self, context_id: str, sql_settings: dict[str, str]) -> SparkFacts:
         """A session for that context, and where its runners find it."""
         assert self._facts is not None
+        await self._runners.end(context_id)  # those of an earlier life of a context that is restarted
         address = await self._application.open_session(context_id, sql_settings)
         self._sessions.add(context_id)
         return replace(self._facts, session=address)
 
     async def lend_runner(
-        self, name: str, setup: RunnerSetup, line_path: Path
+        self, key: str, setup: RunnerSetup, line_path: Path
     ) -> tuple[ActorHandle, list[Awaitable[None]]] | None:
         """As `LentRunners.lend`; in a list, since Ray would wait for what is over when the runner is."""
-        lent = self._runners.lend(name, setup, line_path)
+        lent = self._runners.lend(key, setup, line_path)
         return (lent[0], [lent[1]]) if lent else None
 
     async def replace_runners(self) -> None:
@@ -73,7 +74,8 @@ class SparkHost:
     async def close_session(self, context_id: str) -> None:
         """The context is over: its runners end, and then what they had in the JVM."""
         self._sessions.discard(context_id)
-        self._runners.end(context_id)
+        await self._runners.end(context_id)
+        self._runners.replace()
         await self._application.close_session(context_id)
 
     async def cancel_job(self, job_id: str) -> None:
@@ -84,7 +86,7 @@ class SparkHost:
         await self._application.check()
 
     async def shutdown(self) -> None:
-        """Stop Spark and its JVM; the caller then kills this actor."""
+        """Stop Spark and its JVM; the caller then kills this actor, and with it the runners that it has lent."""
         if self._end:
             self._end.cancel()
         self._runners.close()

@@ -29,6 +29,7 @@ STANDBY = "standby"
 CHECK_S = 60.0
 RETRY_S = 10.0
 STOP_TIMEOUT_S = 10.0
+LEFT_POLL_S = 0.1
 REPLACED_AFTER_S = 2.0
 """So long the context that took one that stood by has the processors to itself, to start and run its first job."""
 
@@ -90,7 +91,8 @@ class SparkHosts:
 
     def kept(self) -> list[str]:
         """Ids of the running hosts that no context has to itself."""
-        return [host.id for host in self._running_shared() + self._ready]
+        shared = [self._shared.result()] if self._shared and self._shared.done() and not _failed(self._shared) else []
+        return [host.id for host in shared + self._ready]
 
     async def open_session(self, host: Host, info: ContextInfo) -> SparkFacts:
         """A session for that context; raises `BadConfig`, `ContextInitError`."""
@@ -109,14 +111,6 @@ class SparkHosts:
                 await cluster.ask(host.handle.close_session.remote(info.id))
             except Exception as error:
                 log.info("the session of context %s went with its host: %r", info.name, error)
-
-    async def replace_runners(self) -> None:
-        """Have the shared one start others for those that it has lent."""
-        for host in self._running_shared():
-            try:
-                await cluster.ask(host.handle.replace_runners.remote())
-            except (ActorGone, TimeoutError) as error:
-                log.info("%s has no runner to lend for now: %r", host.id, error)
 
     async def cancel_jobs(self, host: Host | None, job_ids: list[str]) -> None:
         """End what the jobs of a context that died still do on a shared application; an exclusive one has ended."""
@@ -181,9 +175,6 @@ class SparkHosts:
     def _shares(self, info: ContextInfo) -> bool:
         return not wants_own_jvm(info.settings, self._settings)
 
-    def _running_shared(self) -> list[Host]:
-        return [self._shared.result()] if self._shared and self._shared.done() and not _failed(self._shared) else []
-
     async def _start_shared(self) -> Host:
         host = await self._start(SHARED)
         self._watch_shared(host)
@@ -193,11 +184,12 @@ class SparkHosts:
         self._watch = asyncio.create_task(self._forget_when_over(host), name="watch-shared")
 
     async def _forget_when_over(self, host: Host) -> None:
-        """The contexts on it notice by themselves; the next one gets a new host."""
+        """The contexts on it notice by themselves, and have its runners until then; the next one gets a new host."""
         application = HostedApplication(host.handle, host.id)
         log.warning("the shared Spark application is over: %s", await application.end())
         if self._watch is asyncio.current_task():
             self._shared = None
+        await _wait_until_left(host)
         await end_host(host)
 
     async def _maintain(self, now: float) -> None:
@@ -239,6 +231,14 @@ class SparkHosts:
         except BaseException:
             await end_host(host)
             raise
+
+
+async def _wait_until_left(host: Host) -> None:
+    """Until no context has a session there, or `STOP_TIMEOUT_S`, or it is gone."""
+    with contextlib.suppress(ActorGone, TimeoutError):
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            while await cluster.call(host.handle.sessions.remote()):
+                await asyncio.sleep(LEFT_POLL_S)
 
 
 async def end_host(host: Host) -> None:

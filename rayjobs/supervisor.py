@@ -333,7 +333,7 @@ class Supervisor:
         return live
 
     def _warm(self, after: ActorHandle | None = None) -> None:
-        """Replace the runners and Ray workers that contexts took, in the background.
+        """Replace the Ray workers that contexts and their runners took, in the background.
 
         `after` is a new context, which first has the processors to itself.
         """
@@ -346,10 +346,9 @@ class Supervisor:
                 with contextlib.suppress(ActorGone, TimeoutError):
                     async with asyncio.timeout(SETTLED_WITHIN_S):
                         await cluster.call(after.settled.remote())
-            await self._hosts.replace_runners()
             await cluster.prestart_workers(self._settings.warm_workers)
         except Exception as error:
-            log.warning("no runners and workers are started ahead: %r", error)
+            log.warning("no workers are started ahead: %r", error)
 
     def _adopt(self, info: ContextInfo) -> LiveContext:
         live = self._live[info.name] = LiveContext(info, self._settings, self._hosts, self._room_for, self._forget)

@@ -14,8 +14,9 @@ from pyspark import SparkConf, SparkContext, inheritable_thread_target
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import HiveContext, SparkSession, SQLContext
 
+from rayjobs.errors import ActorGone
 from rayjobs.spark.java_side import JavaSide
-from rayjobs.spark.jvm import SessionAddress
+from rayjobs.spark.jvm import FIRST_SESSION, SessionAddress
 from rayjobs.spark.kinds import ContextKind
 
 
@@ -35,15 +36,16 @@ def attach(address: SessionAddress) -> SparkContext:
 def session_of(context: SparkContext, address: SessionAddress) -> SparkSession:
     """A session of this application as this process's: temp views and SQL settings are shared with all its runners.
 
-    PySpark's SparkSession constructor also makes its session the JVM-wide default; the default it found is
-    put back.
+    Raises `ActorGone` if its context has closed it. PySpark's SparkSession constructor also makes its session the
+    JVM-wide default, which would have other contexts' code find it: the application's first one stays that.
     """
     jvm: Any = context._jvm
-    sessions = jvm.org.apache.spark.sql.SparkSession
-    default = sessions.getDefaultSession()
-    session = SparkSession(context, jvm.System.getProperties().get(address.key))
-    if default.isDefined():
-        sessions.setDefaultSession(default.get())
+    properties = jvm.System.getProperties()
+    jsession = properties.get(address.key)
+    if jsession is None:
+        raise ActorGone("its context's session is closed")
+    session = SparkSession(context, jsession)
+    jvm.org.apache.spark.sql.SparkSession.setDefaultSession(properties.get(FIRST_SESSION))
     return session
 
 

@@ -56,6 +56,10 @@ class Gateway:
     secret: str
 
 
+FIRST_SESSION = "rayjobs.session"
+"""The system property that holds an application's first session."""
+
+
 @dataclass(frozen=True)
 class SessionAddress:
     """Where runners find their context's session: a JVM's gateway, and the system property `key` that holds it."""

@@ -90,8 +90,8 @@ def start(
         context = SparkContext(conf=conf.setMaster(app_master.url()), gateway=java)
         session = SparkSession(context)
         session.sparkContext.setLogLevel("WARN")
-        _publish(session._jvm, SESSION_KEY, session._jsparkSession)
-        address = jvm.SessionAddress(_open_runner_gateway(session), SESSION_KEY)
+        _publish(session._jvm, jvm.FIRST_SESSION, session._jsparkSession)
+        address = jvm.SessionAddress(_open_runner_gateway(session), jvm.FIRST_SESSION)
         return RunningSpark(session, driver, app_master, address)
     except BaseException:
         driver.process.kill()
@@ -119,7 +119,7 @@ def stop(running: RunningSpark, timeout_s: float) -> None:
 def cancel_job(running: RunningSpark, job_id: str) -> None:
     """End the Spark work that carries the tag `job_id`, its executors' tasks included; and its thread in the JVM.
 
-    Work that begins only later ends as it begins, until `JobMarks` marks the job anew.
+    Work that begins only later ends as it begins, unless it is of a later run of that job.
     """
     context = running.session.sparkContext
     java = JavaSide(context._gateway)
@@ -151,10 +151,6 @@ def pulse(running: RunningSpark) -> Pulse:
         return Pulse(False, executors, len(context.statusTracker().getActiveJobIds()))
     except (Py4JError, OSError) as error:
         raise JvmSilent(str(error)) from None
-
-
-SESSION_KEY = "rayjobs.session"
-"""The JVM system property that holds the application's first session."""
 
 
 def open_session(running: RunningSpark, key: str, sql_settings: dict[str, str]) -> jvm.SessionAddress:

@@ -232,7 +232,7 @@ class Store:
     async def restart_context(self, info: ContextInfo, error: ErrorData) -> list[str]:
         """Write RESTARTING for a context and for its running async jobs; end its other jobs. All with `error`.
 
-        Returns the ids of the jobs that may run again.
+        Returns the ids of all these jobs.
         """
         return await self._with_what_it_left(info, lambda: self._restart_context(info, error))
 
@@ -354,12 +354,6 @@ class Store:
             raise NoSuchJob(f"No such job ID {job_id}")
         return json.loads(found[0]["config"])
 
-    async def unfinished_jobs(self, context_id: str) -> list[JobInfo]:
-        """The context's jobs in states that are not final, oldest first."""
-        unfinished = frozenset(JobState) - JOB_FINAL
-        found = await self._read_jobs("jobs_of_context", context_id=context_id, states=_values(unfinished))
-        return [rows.job_of(row) for row in found]
-
     async def end_orphans(self, error: ErrorData) -> list[str]:
         """End the unfinished jobs of contexts that have ended, with `error`; the ids of those jobs."""
         return await self._group.run(lambda: self._end_orphans(error))
@@ -444,10 +438,11 @@ class Store:
             self._jobs.change(job.after(JobEvent.CONTEXT_RESTARTING, error), leaving)
         restarting = {job["job_id"] for job in self._restarting(info.id)}
         ending = job_states_leading(JobEvent.CONTEXT_LOST)
-        for job in map(rows.job_of, self._execute("jobs_of_context", context_id=info.id, states=_values(ending))):
-            if job.job_id not in restarting:
-                self._jobs.change(job.after(JobEvent.CONTEXT_LOST, error), ending)
-        return sorted(restarting)
+        found = self._execute("jobs_of_context", context_id=info.id, states=_values(ending))
+        others = [job for job in map(rows.job_of, found) if job.job_id not in restarting]
+        for job in others:
+            self._jobs.change(job.after(JobEvent.CONTEXT_LOST, error), ending)
+        return sorted(restarting.union(job.job_id for job in others))
 
     def _restarting(self, context_id: str) -> list[rows.Row]:
         return self._execute("restartable_jobs", context_id=context_id, state=JobState.RESTARTING.value)

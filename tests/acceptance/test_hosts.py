@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from tests.service import Api, Service, driver_of, eventually, processes_with, serving
+from tests.service import Api, Service, driver_of, eventually, processes_with, ray_processes, serving, title_of
 
 SETTINGS = """
 contexts { standby = 1, context-settings { num-cpu-cores = 1 } }
@@ -95,19 +95,56 @@ def test_a_shared_application_that_dies_takes_its_contexts_and_is_started_again(
     eventually(lambda: not processes_with(host), 5, f"left behind: {processes_with(host)}")
 
 
+def _context_process(service: Service) -> psutil.Process:
+    """Of the only context there is, which has no job: Ray titles it by what it does."""
+    [process] = [process for process in ray_processes(service) if title_of(process) == "ray::Context"]
+    return process
+
+
+def test_spark_work_of_a_context_that_died_does_not_pass_for_that_of_its_next_life(on, hosting):
+    assert on.http.post(f"/contexts/twice?{SHARED}&launcher.spark.driver.supervise=true").status_code == 200
+    about = on.http.get("/contexts/twice").json()
+    process = _context_process(hosting)
+    job_id = on.start("jobs", "hello.SpinAfterPlanning", "twice").json()["jobId"]
+    on.await_log(job_id, "planning")
+    process.kill()
+    jobs = f"{about['url']}/api/v1/applications/{about['applicationId']}/jobs"
+
+    def states() -> list[str]:
+        """Of the Spark jobs of both lives."""
+        return sorted(job["status"] for job in on.http.get(jobs).json() if job_id in job["jobTags"])
+
+    eventually(lambda: states() == ["FAILED", "RUNNING"], 60, f"{states()}")
+    assert on.http.delete(f"/jobs/{job_id}").json() == {"status": "KILLED"}
+    eventually(lambda: states() == ["FAILED", "FAILED"], 10, f"{states()}")
+
+
+def test_contexts_of_a_shared_application_whose_process_dies_are_as_if_they_had_died(on, hosting):
+    assert on.http.post(f"/contexts/supervised?{SHARED}&launcher.spark.driver.supervise=true").status_code == 200
+    [host] = _hosts(hosting, "shared")
+    job_id = on.start("jobs", "hello.Sleep", "supervised", "seconds = 3").json()["jobId"]
+    on.await_log(job_id, "sleeping")
+    driver = driver_of(host)
+    driver.parent().kill()
+    restarting = eventually(lambda: (job := on.job(job_id))["status"] != "RUNNING" and job)
+    assert restarting["status"] == "RESTARTING" and "Spark application" in restarting["result"]["message"]
+    assert on.ended(job_id)["result"] == "slept"
+    eventually(lambda: not driver.is_running(), 5, "its JVM is left behind")
+    eventually(lambda: not processes_with(host), 10, f"left behind: {processes_with(host)}")
+
+
 def test_a_hive_context_cannot_share(on):
     refused = on.http.post(f"/contexts/hive?{SHARED}&context-factory=HiveContext")
     assert refused.status_code == 400 and "context-per-jvm = true" in refused.json()["result"]
 
 
 def test_a_context_of_the_default_settings_takes_one_that_stands_by_and_the_pool_is_back(on, hosting):
-    for name in ("first", "second"):
-        taken = eventually(lambda name=name: _host_of_new(on, name), 90)
-        assert taken.startswith("standby-")
-        assert on.run("jobs", "hello.CountRange", name) == 100
-        eventually(lambda taken=taken: _hosts(hosting, "standby") - {taken}, 60)
-        assert on.http.delete(f"/contexts/{name}").status_code == 200
-        eventually(lambda taken=taken: not processes_with(taken), 5, f"left behind: {processes_with(taken)}")
+    taken = eventually(lambda: _host_of_new(on, "taker"), 90)
+    assert taken.startswith("standby-")
+    assert on.run("jobs", "hello.CountRange", "taker") == 100
+    eventually(lambda: _hosts(hosting, "standby") - {taken}, 60)
+    assert on.http.delete("/contexts/taker").status_code == 200
+    eventually(lambda: not processes_with(taken), 5, f"left behind: {processes_with(taken)}")
     assert on.http.post("/contexts/special?memory-per-node=600m").status_code == 200
     assert "sparkHost" not in on.http.get("/contexts/special").json()
 

@@ -69,6 +69,8 @@ def test_thirty_contexts_come_and_go_and_leave_nothing(sturdy):
         eventually(
             lambda: not [p for p in ray_processes(sturdy) if title_of(p).startswith(ours)], 20, "actors are left"
         )
+        ready = [p for p in ray_processes(sturdy) if command_of(p).strip() == "ray::Runner"]
+        assert len(ready) <= 1, "the shared application has more than one runner to lend"
         [driver] = [p for p in ray_processes(sturdy) if "PythonGatewayServer" in command_of(p)]
         assert "rayjobs-spark-shared-" in command_of(driver), "the shared application has the only driver JVM"
         assert client.get("/jobs?status=running").json() == []

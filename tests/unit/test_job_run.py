@@ -99,6 +99,8 @@ class Place:
         self.runner = FakeRunner()
         self.pool = FakePool(self.runner)
         self.cancelled: list[str] = []
+        self.spark_is_up = asyncio.Event()
+        self.spark_is_up.set()
         self.logs = folder / "job-logs"
         self.logs.mkdir()
         actor: Any = LocalActor(store)
@@ -117,6 +119,7 @@ class Place:
             {},
             LONG_S,
             self._cancel_spark,  # type: ignore[arg-type]
+            self.spark_is_up.wait,  # type: ignore[arg-type]
             self.shown.append,
         )
 
@@ -256,6 +259,17 @@ async def test_a_short_job_whose_runner_dies_is_stored_and_its_spark_work_ended(
     assert await stored(place) == reply
     await soon(job.task)
     assert place.pool.calls == ["ended"]
+    assert place.cancelled == ["j1"]
+
+
+async def test_a_job_whose_runner_went_with_spark_is_left_to_who_ends_its_context(place: Place) -> None:
+    place.spark_is_up.clear()
+    job = place.run(is_secret=False)
+    place.runner.outcome.set_exception(ActorGone("its owner died"))
+    await asyncio.sleep(0.05)
+    gone = ErrorData("its Spark is gone", "", "")
+    assert await soon(job.end(JobEvent.CONTEXT_LOST, gone))
+    assert (await stored(place)).job.error == gone
     assert place.cancelled == ["j1"]
 
 

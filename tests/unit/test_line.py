@@ -181,6 +181,9 @@ def answer(verb, arguments):
         case "refuse": raise NoSuchJob("no")
         case "die": os._exit(3)
         case "told": return worker.tell("note", *arguments)
+        case "watch": worker.when_gone(lambda: os._exit(5))
+        case "spin":
+            while True: pass
 
 worker = WorkerLine(Path(sys.argv[1]))
 worker.tell("ready", os.getpid())
@@ -233,6 +236,19 @@ async def test_a_worker_whose_other_end_is_gone_stops(worker: tuple[Line, list[A
     caller.close()
     said, _ = await asyncio.to_thread(process.communicate, timeout=10)
     assert said == "the other end is gone\n" and process.returncode == 0
+
+
+async def test_a_worker_that_is_busy_notices_that_the_other_end_is_gone(
+    worker: tuple[Line, list[Any], subprocess.Popen[str]],
+) -> None:
+    caller, _, process = worker
+    await soon(caller.call("watch"))
+    spinning = asyncio.ensure_future(caller.call("spin"))
+    await asyncio.sleep(0.1)
+    caller.close()
+    assert await asyncio.to_thread(process.wait, 10) == 5
+    with pytest.raises(ActorGone):
+        await soon(spinning)
 
 
 def test_a_worker_tells_from_any_thread_whole_messages(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,20 +26,42 @@ class Spawned:
 
     def __init__(self) -> None:
         self.ends: dict[str, asyncio.Future[None]] = {}
+        self.keys: dict[str, str] = {}
         self.killed: list[str] = []
         self.path = Path()
 
     def spawn(self, actor_name: str, session: object) -> Any:
         assert session == SETUP.session
-        return SimpleNamespace(name=actor_name, work=SimpleNamespace(remote=self.work))
+        return SimpleNamespace(name=actor_name, work=SimpleNamespace(remote=partial(self.work, actor_name)))
 
-    def work(self, name: str, setup: object, path: Path) -> asyncio.Future[None]:
+    def work(self, actor_name: str, key: str, setup: object, path: Path) -> asyncio.Future[None]:
         self.path = path
-        end = self.ends[name] = asyncio.get_running_loop().create_future()
+        self.keys[actor_name] = key
+        end = self.ends[actor_name] = asyncio.get_running_loop().create_future()
         return end
 
     def kill(self, handle: Any) -> None:
         self.killed.append(handle.name)
+
+
+class Host:
+    """Lends one runner."""
+
+    def __init__(self, ray: Spawned, answers: bool = True):
+        self._ray = ray
+        self._answers = answers
+        self._ready = [ray.spawn("shared/runner-1", SETUP.session)]
+        self.replaced = 0
+
+    async def lend_runner(self, key: str, setup: Any, path: Path) -> Any:
+        if not self._ready:
+            return None
+        runner = self._ready.pop()
+        working = runner.work.remote(key, setup, path)
+        return (runner, working) if self._answers else None
+
+    async def replace_runners(self) -> None:
+        self.replaced += 1
 
 
 @pytest.fixture
@@ -89,7 +112,7 @@ async def ready(ray: Spawned, name: str, answer: Any = None) -> Line:
         return answer if answer is not None else await asyncio.get_running_loop().create_future()
 
     line._answer = answers
-    await line.call("runner_ready", name)
+    await line.call("runner_ready", ray.keys[name])
     return line
 
 
@@ -181,18 +204,38 @@ async def test_a_runner_that_is_killed_before_it_is_there_ends_as_it_comes(links
 
 
 async def test_a_runner_is_lent_before_one_is_made(temporary: None, ray: Spawned) -> None:
-    lent = ray.spawn("shared/runner-1", SETUP.session)
-
-    async def lend(name: str, setup: Any, path: Path) -> Any:
-        return (lent, ray.work(name, setup, path)) if name == "etl/runner-1" else None
-
-    links = RunnerLinks("0" * 36, SETUP, job_passed=lambda _: None, lend=lend)
+    host = Host(ray)
+    links = RunnerLinks("0" * 36, SETUP, job_passed=lambda _: None, lender=host)
     one, other = links.spawn("etl/runner-1"), links.spawn("etl/runner-2")
-    lines = [await ready(ray, "etl/runner-1", answer=1), await ready(ray, "etl/runner-2", answer=2)]
+    lines = [await ready(ray, "shared/runner-1", answer=1), await ready(ray, "etl/runner-2", answer=2)]
     assert [await soon(link.adopt((), None)) for link in (one, other)] == [1, 2]  # type: ignore[arg-type]
     one.kill()
     other.kill()
     assert ray.killed == ["shared/runner-1", "etl/runner-2"]
+    links.replace_borrowed()
+    links.replace_borrowed()
+    await asyncio.sleep(0)
+    assert host.replaced == 1
     links.close()
     for line in lines:
         line.close()
+
+
+async def test_a_runner_whose_loan_was_not_heard_of_does_not_pass_for_another(temporary: None, ray: Spawned) -> None:
+    links = RunnerLinks("0" * 36, SETUP, job_passed=lambda _: None, lender=Host(ray, answers=False))
+    link = links.spawn("etl/runner-1")
+    adopted = asyncio.ensure_future(link.adopt((), None))  # type: ignore[arg-type]
+    with pytest.raises(ActorGone):
+        await ready(ray, "shared/runner-1", answer=1)
+    line = await ready(ray, "etl/runner-1", answer=2)
+    assert await soon(adopted) == 2
+    links.close()
+    line.close()
+
+
+async def test_a_runner_that_cannot_begin_is_gone(links: RunnerLinks, ray: Spawned) -> None:
+    loading = asyncio.ensure_future(links.spawn("etl/runner-1").load("a.B"))
+    await asyncio.sleep(0)
+    ray.ends["etl/runner-1"].set_exception(RuntimeError("the JVM is out of memory"))
+    with pytest.raises(ActorGone, match="out of memory"):
+        await soon(loading)

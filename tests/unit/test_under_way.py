@@ -218,7 +218,7 @@ async def test_the_callback_of_such_a_job_becomes_due_once(store: Store, folder:
 
 async def test_a_context_that_restarts_ends_the_sync_jobs_it_had_begun(store: Store, folder: Path) -> None:
     left(folder, a_job("j1"))
-    assert await store.restart_context(RUNNING.after(ContextEvent.DIED_SUPERVISED, GONE), GONE) == []
+    assert await store.restart_context(RUNNING.after(ContextEvent.DIED_SUPERVISED, GONE), GONE) == ["j1"]
     assert (await store.get_job("j1")).job.error == GONE
 
 

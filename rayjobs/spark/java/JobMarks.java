@@ -17,14 +17,11 @@ public final class JobMarks {
         unmarked.setProperty("spark.job.interruptOnCancel", "true");
     }
 
-    /**
-     * What an earlier job of this thread has set of such properties, and its active session, are forgotten; and an end
-     * of the same job, which runs again.
-     */
+    /** What an earlier job of this thread has set of such properties, and its active session, are forgotten. */
     public void begin(String tag, String description) {
-        System.clearProperty("rayjobs.ended." + tag);
         Properties properties = (Properties) unmarked.clone();
         properties.setProperty("spark.job.tags", tag);
+        properties.setProperty("rayjobs.job.begun", Long.toString(System.nanoTime()));
         properties.setProperty("spark.job.description", description);
         context.setLocalProperties(properties);
         SparkSession.setActiveSession(session);
