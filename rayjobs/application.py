@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -58,9 +57,7 @@ class HostedApplication:
     async def cancel_job(self, job_id: str) -> None:
         await cluster.call(self._host.cancel_job.remote(job_id))
 
-    async def lend_runner(
-        self, key: str, setup: RunnerSetup, line_path: Path
-    ) -> tuple[ActorHandle, Awaitable[None]] | None:
+    async def lend_runner(self, key: str, setup: RunnerSetup, line_path: Path) -> cluster.AtWork | None:
         """One of the host's, at work for the line at that path; None if it has none, or does not answer."""
         try:
             lent = await cluster.ask(self._host.lend_runner.remote(key, setup, line_path))

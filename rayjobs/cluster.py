@@ -32,6 +32,9 @@ PING_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
 
+AtWork = tuple[ActorHandle, Awaitable[None]]
+"""A runner's actor, and what is over when the runner has died, and raises why."""
+
 
 def context_actor_name(context_name: str) -> str:
     """The name under which `ray.get_actor` finds a context."""

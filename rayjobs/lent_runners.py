@@ -33,11 +33,8 @@ class LentRunners:
         self._session = session
         self.replace()
 
-    def lend(self, key: str, setup: RunnerSetup, line_path: Path) -> tuple[ActorHandle, Awaitable[None]] | None:
-        """One at work for the context of `setup`, and what is over when it is, and raises why; None if none is ready.
-
-        It may have died meanwhile.
-        """
+    def lend(self, key: str, setup: RunnerSetup, line_path: Path) -> cluster.AtWork | None:
+        """One at work for the context of `setup`, which may have died meanwhile; None if none is ready."""
         if not self._ready:
             return None
         runner = self._ready.pop(0)
@@ -66,7 +63,7 @@ class LentRunners:
         self._ready.clear()
 
     async def _watch(self, runner: ActorHandle, working: Awaitable[None], context_id: str) -> None:
-        """Forget one that died."""
+        """Forget one that died; end one that could not begin."""
         with contextlib.suppress(Exception):  # its context hears why
             await cluster.call(working)
         cluster.kill(runner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,14 +23,10 @@ LAST_WORD_S = 10.0
 """How long Ray may take to say why a process ended whose line broke."""
 
 
-AtWork = tuple[ActorHandle, Awaitable[None]]
-"""A runner's actor, and what is over when the runner has died, and raises why."""
-
-
 class Lender(Protocol):
     """Who has runners ahead: the host of a context's application."""
 
-    async def lend_runner(self, key: str, setup: RunnerSetup, line_path: Path) -> AtWork | None:
+    async def lend_runner(self, key: str, setup: RunnerSetup, line_path: Path) -> cluster.AtWork | None:
         """One at work for the line at that path, where it says `key` when it is ready; None if there is none."""
 
     async def replace_runners(self) -> None:
@@ -148,7 +144,7 @@ class RunnerLinks:
         finally:
             self._expected = {key: other for key, other in self._expected.items() if other is not link}
 
-    async def _lent(self, link: ActorRunnerLink) -> AtWork | None:
+    async def _lent(self, link: ActorRunnerLink) -> cluster.AtWork | None:
         if self._lender is None:
             return None
         self._has_borrowed = True
@@ -158,7 +154,7 @@ class RunnerLinks:
             del self._expected[key]
         return lent
 
-    def _made(self, name: str, link: ActorRunnerLink) -> AtWork:
+    def _made(self, name: str, link: ActorRunnerLink) -> cluster.AtWork:
         handle = cluster.spawn_runner(name, self._setup.session)
         return handle, handle.work.remote(self._expect(link), self._setup, self._path)
 

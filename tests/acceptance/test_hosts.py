@@ -139,12 +139,13 @@ def test_a_hive_context_cannot_share(on):
 
 
 def test_a_context_of_the_default_settings_takes_one_that_stands_by_and_the_pool_is_back(on, hosting):
-    taken = eventually(lambda: _host_of_new(on, "taker"), 90)
-    assert taken.startswith("standby-")
-    assert on.run("jobs", "hello.CountRange", "taker") == 100
-    eventually(lambda: _hosts(hosting, "standby") - {taken}, 60)
-    assert on.http.delete("/contexts/taker").status_code == 200
-    eventually(lambda: not processes_with(taken), 5, f"left behind: {processes_with(taken)}")
+    for name in ("first", "second"):
+        taken = eventually(lambda name=name: _host_of_new(on, name), 90)
+        assert taken.startswith("standby-")
+        assert on.run("jobs", "hello.CountRange", name) == 100
+        eventually(lambda taken=taken: _hosts(hosting, "standby") - {taken}, 60)
+        assert on.http.delete(f"/contexts/{name}").status_code == 200
+        eventually(lambda taken=taken: not processes_with(taken), 5, f"left behind: {processes_with(taken)}")
     assert on.http.post("/contexts/special?memory-per-node=600m").status_code == 200
     assert "sparkHost" not in on.http.get("/contexts/special").json()
 
