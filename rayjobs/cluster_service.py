@@ -13,7 +13,16 @@ from ray.actor import ActorHandle
 
 from rayjobs import cluster
 from rayjobs.actor_lines import Peer, peer
-from rayjobs.errors import ActorGone, ContextStopping, JobExists, NoRunningJob, NoSuchContext, NoSuchJob, TooLarge
+from rayjobs.errors import (
+    ActorGone,
+    ContextRestarting,
+    ContextStopping,
+    JobExists,
+    NoRunningJob,
+    NoSuchContext,
+    NoSuchJob,
+    TooLarge,
+)
 from rayjobs.job_binaries import names_to_find
 from rayjobs.records import BinaryInfo, BinaryType, Callback, ContextInfo, JobInfo, JobReply
 from rayjobs.repetition import check_repeated
@@ -111,7 +120,7 @@ class ClusterService:
                 return await kept.ask("submit", submission)
             except ActorGone:
                 self._forget(cluster.context_actor_name(submission.context), kept)
-            with contextlib.suppress(NoSuchContext):
+            with contextlib.suppress(NoSuchContext, ContextRestarting):
                 return await self._ask(cluster.SUPERVISOR, "job_after_loss", submission)
         await self._ask(cluster.STORE, "get_binaries", names_to_find(submission))
         await self._ask(cluster.SUPERVISOR, "require_running", submission.context)

@@ -243,8 +243,8 @@ class LiveContext:
                 info = info.after(ContextEvent.DIED_SUPERVISED, error)
             store = await cluster.find(cluster.STORE)
             left = await cluster.call(store.restart_context.remote(info, error))
-            await self._hosts.cancel_jobs(self._left, left)
             self.info = info
+            await self._hosts.cancel_jobs(self._left, left)
 
     async def _resume_jobs(self) -> bool:
         """Start the context's jobs again; False if there were some and none could be."""

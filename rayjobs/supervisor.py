@@ -166,28 +166,31 @@ class Supervisor:
         self._find_running(name)
 
     async def job_after_loss(self, submission: Submission) -> JobReply:
-        """What became of a job whose context died or was deleted under it; raises `NoSuchContext` if it never was.
+        """What became of a job whose context died or was deleted under it.
 
-        Its jobs are ended, or marked to run again, when that is noticed, which may be a moment away.
+        Its jobs are ended, or marked to run again, when that is noticed, which may be a moment away. For a job that
+        never was: raises what its context, as it is by then, says to new ones, `ContextRestarting` if it is up again.
         """
         await self.ready()
+        name = _context_name(submission)
         store = await cluster.find(cluster.STORE)
         deadline = time.monotonic() + ORPHAN_TIMEOUT_S
         while True:
-            may_appear = await self._is_dying(submission.context) and time.monotonic() < deadline
+            may_appear = await self._is_dying(name) and time.monotonic() < deadline
             try:
                 reply = await cluster.call(store.get_job.remote(submission.job_id))
             except NoSuchJob:
                 if not may_appear:
-                    raise NoSuchContext(f"context {submission.context} not found") from None
+                    self._find_running(name)
+                    raise ContextRestarting(f"context {name} died, and was started again; try again") from None
             else:
                 if reply.job.state.is_final or time.monotonic() >= deadline:
                     return reply
             await asyncio.sleep(0.05)
 
-    async def _is_dying(self, name: str | None) -> bool:
+    async def _is_dying(self, name: str) -> bool:
         """Whether the context of that name is gone, or going, and its last jobs may not be in the store yet."""
-        live = self._live.get(name) if name else None
+        live = self._live.get(name)
         if live is None or live.info.state is ContextState.RESTARTING:
             return False
         if live.info.state is not ContextState.RUNNING or live.handle is None:
@@ -296,11 +299,9 @@ class Supervisor:
         raise NoSuchContext(f"context {name} not found: it is still starting")
 
     async def _context_for(self, submission: Submission) -> LiveContext:
-        """The context a job names, or the ad-hoc one that is made for it, called `<job id>-<class path>`."""
-        if submission.context is not None:
-            return self._find_running(submission.context)
-        name = f"{submission.job_id}-{submission.class_path}"
-        if name in self._live and name not in self._adhoc:
+        """The context a job names, or the ad-hoc one that is made for it."""
+        name = _context_name(submission)
+        if submission.context is not None or (name in self._live and name not in self._adhoc):
             return self._find_running(name)
         if name not in self._adhoc:
             settings = context_settings.posted(submission.config)
@@ -418,6 +419,11 @@ class _StoreActor:
     async def record_attempt(self, before: Callback, after: Callback) -> None:
         store = await cluster.find(cluster.STORE)
         await cluster.call(store.record_attempt.remote(before, after))
+
+
+def _context_name(submission: Submission) -> str:
+    """Of the context that a job names, or of the ad-hoc one that is made for it."""
+    return f"{submission.job_id}-{submission.class_path}" if submission.context is None else submission.context
 
 
 def idle_limit_s(of_context: dict[str, Any], of_service: Settings) -> float:

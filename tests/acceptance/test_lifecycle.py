@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import psutil
@@ -218,10 +219,17 @@ def test_a_supervised_context_that_dies_comes_back_and_runs_its_async_jobs_again
     waiter.start()
     eventually(lambda: len(on.http.get("/jobs?status=running").json()) == 2)
     _actor_process(before["id"]).kill()
-    restarting = eventually(lambda: (job := on.job(job_id))["status"] == "RESTARTING" and job)
+    refused: list[str] = []
+
+    def job_that_waits_to_run_again() -> dict[str, Any] | None:
+        job = on.job(job_id)
+        refused.append(on.start("jobs", "hello.Echo", "phoenix").json()["code"])
+        return job if job["status"] == "RESTARTING" else None
+
+    restarting = eventually(job_that_waits_to_run_again)
+    assert set(refused) == {"context-restarting"}
     assert f"Unexpected termination of context {before['id']}" in restarting["result"]["message"]
     assert "phoenix" in on.http.get("/contexts").json()
-    assert on.start("jobs", "hello.Echo", "phoenix").json()["code"] == "context-restarting"
     waiter.join(60)
     assert heard[0].json()["status"] == "ERROR" and "Unexpected termination" in heard[0].text
     assert on.ended(job_id)["result"] == "slept"
