@@ -34,6 +34,9 @@ class SparkApplication(Protocol):
     async def end(self) -> str:
         """Returns when the application has ended, or is of no use any more, unasked for; why. Cancel it to stop."""
 
+    async def is_up(self) -> bool:
+        """Whether it can be worked with: its JVM answers, and says that Spark has not been stopped."""
+
     async def cancel_job(self, job_id: str) -> None:
         """End the Spark work of a job, its executors' tasks included."""
 
@@ -54,6 +57,12 @@ class HostedApplication:
         except Exception as error:
             return f"the Spark application behind it died: {error}"
 
+    async def is_up(self) -> bool:
+        try:
+            return await cluster.ask(self._host.is_up.remote())
+        except (ActorGone, TimeoutError):
+            return False
+
     async def cancel_job(self, job_id: str) -> None:
         await cluster.call(self._host.cancel_job.remote(job_id))
 
@@ -69,13 +78,6 @@ class HostedApplication:
         """Have the host start others for those that it has lent."""
         with contextlib.suppress(ActorGone):  # it is noticed elsewhere
             await cluster.call(self._host.replace_runners.remote())
-
-    async def is_up(self) -> bool:
-        """Whether its Spark is."""
-        try:
-            return await cluster.ask(self._host.ping.remote()) is not None
-        except (ActorGone, TimeoutError):
-            return False
 
     async def stop(self) -> None:
         with contextlib.suppress(ActorGone):

@@ -154,19 +154,25 @@ class ClusterService:
 
     async def job_log(self, job_id: str) -> bytes:
         job = (await self.get_job(job_id)).job
-        if not job.state.is_final:
-            with contextlib.suppress(ActorGone):
-                return await self._ask(cluster.context_actor_name(job.context_name), "job_log", job_id)
-        return await self._ask(cluster.STORE, "read_log", job_id)
+        if not job.state.is_final and (written := await self._log_so_far(job)):
+            return written
+        # It goes from the context to the store a moment before or after the job's end is stored.
+        return await self._ask(cluster.STORE, "read_log", job_id) or await self._log_so_far(job)
+
+    async def _log_so_far(self, job: JobInfo) -> bytes:
+        with contextlib.suppress(ActorGone):
+            return await self._ask(cluster.context_actor_name(job.context_name), "job_log", job.job_id)
+        return b""
 
     async def kill_job(self, job_id: str) -> JobInfo:
-        job = (await self.get_job(job_id)).job
-        if not job.state.is_final:
+        deadline = time.monotonic() + ORPHAN_TIMEOUT_S
+        while not (job := (await self.get_job(job_id)).job).state.is_final and time.monotonic() < deadline:
             with contextlib.suppress(ActorGone, NoRunningJob):
                 return await self._ask(cluster.context_actor_name(job.context_name), "kill_job", job_id)
             if killed := await self._ask(cluster.SUPERVISOR, "kill_restarting_job", job_id):
                 return killed
-            job = await self._ended(job_id)
+            # It just ended, or its context just died: that is stored, or its context is back, a moment later.
+            await asyncio.sleep(0.05)
         if job.state is not JobState.ERROR:
             raise NoRunningJob(f"No running job with ID {job_id}")
         return job
@@ -195,13 +201,6 @@ class ClusterService:
         except BaseException:
             await self._ask(cluster.STORE, "abort_upload", upload)
             raise
-
-    async def _ended(self, job_id: str) -> JobInfo:
-        """A job that just ended, or whose context just died, once its end is stored, a moment later."""
-        deadline = time.monotonic() + ORPHAN_TIMEOUT_S
-        while not (job := (await self.get_job(job_id)).job).state.is_final and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        return job
 
     async def _ask(self, actor: str, verb: str, *args: Any) -> Any:
         """Call a method of the actor of that name. Who was kept may be a predecessor: then once more."""

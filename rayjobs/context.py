@@ -16,6 +16,7 @@ from rayjobs.application import HostedApplication, SparkApplication, SparkFacts
 from rayjobs.change_count import ChangeCount
 from rayjobs.context_settings import STOP_ON_ERROR, is_true
 from rayjobs.errors import (
+    ContextRestarting,
     ContextStopping,
     ErrorData,
     NoRunningJob,
@@ -37,7 +38,7 @@ from rayjobs.runner_links import RunnerLinks
 from rayjobs.runners import LONG_JOB_S, RunnerPool
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
-from rayjobs.states import JobEvent, JobState
+from rayjobs.states import ContextState, JobEvent, JobState
 from rayjobs.store.blobs import changes_file
 from rayjobs.store.journal import Journal, journals_folder
 from rayjobs.store.under_way import UnderWay
@@ -123,7 +124,7 @@ class Context:
     async def resume(self, job: JobInfo, config: dict[str, Any]) -> JobReply:
         """Run a job again that was RESTARTING, with the binaries it had; the job once its validation passed."""
         if self._place is None:
-            raise NoSuchContext(f"context {self._info.name} not found: it is still starting")
+            raise self._still_starting()
         return await self._take_in(job, config, self._place).wait(0)
 
     async def job_over(self, job_id: str) -> None:
@@ -140,8 +141,8 @@ class Context:
         return killed
 
     async def job_log(self, job_id: str) -> bytes:
-        """What a running job wrote so far; nothing for a job that is not running here."""
-        if job_id not in self._jobs or self._place is None:
+        """What a job wrote so far; nothing once the store has its log, or if it never ran here."""
+        if self._place is None:
             return b""
         return await asyncio.to_thread(joblog.read, self._place.setup.log_file(job_id))
 
@@ -187,9 +188,11 @@ class Context:
         if jobs := [job.task for job in self._jobs.values()]:
             await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED, timeout=LONG_JOB_S)
 
-    async def idle_s(self) -> float:
-        """How long this context has had no job."""
-        return 0.0 if self._jobs else time.monotonic() - self._idle_since
+    async def close_if_idle(self, limit_s: float) -> bool:
+        """Take no more jobs if there has been none for longer than that; whether it is so. A stop must follow."""
+        if not self._jobs and time.monotonic() - self._idle_since > limit_s:
+            self._stopping = True
+        return self._stopping
 
     async def shutdown(self) -> None:
         """End the jobs, the runners, Spark and its JVM; the caller then kills this actor."""
@@ -224,7 +227,9 @@ class Context:
 
     async def _occupy_slot(self, submission: Submission) -> JobRun:
         if self._place is None:
-            raise NoSuchContext(f"context {self._info.name} not found: it is still starting")
+            raise self._still_starting()
+        if self._over.done() and not self._over.result().expected:
+            await asyncio.sleep(BURIAL_S)
         binaries = await self._place.binaries.latest(names_to_find(submission))
         if submission.job_id not in self._jobs:
             self._refuse_if_full_or_unfit(submission, binaries)
@@ -232,6 +237,12 @@ class Context:
             is_secret = submission.wait_s > 0 and not submission.may_be_repeated and not self._info.is_adhoc
             return self._take_in(self._new_job(submission, binaries), submission.config, self._place, is_secret)
         return self._jobs[submission.job_id]
+
+    def _still_starting(self) -> RayJobsError:
+        name = self._info.name
+        if self._info.state is ContextState.RESTARTING:
+            return ContextRestarting(f"context {name} died and is being started again; try again")
+        return NoSuchContext(f"context {name} not found: it is still starting")
 
     def _take_in(self, info: JobInfo, config: dict[str, Any], place: Workplace, is_secret: bool = False) -> JobRun:
         job = self._jobs[info.job_id] = JobRun(info, config, place, is_secret)
@@ -333,8 +344,8 @@ class Context:
             await self._application.cancel_job(job_id)
 
     async def _check_spark(self) -> None:
-        """A host that dies takes the runners that it has lent: that is the end of this context, not of a job alone."""
-        if isinstance(self._application, HostedApplication) and not await self._application.is_up():
+        """A Spark that dies takes its jobs' calls, and a host the runners it has lent: no job has failed by itself."""
+        if self._application and not await self._application.is_up():
             await asyncio.sleep(BURIAL_S)
 
     async def _watch_application(self) -> None:

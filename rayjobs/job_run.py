@@ -31,7 +31,7 @@ WITHHELD_S = 0.5
 class Workplace:
     """What a context lends to its jobs. `cancel_spark` ends the Spark work of a job, by its id.
 
-    `spark_checked` returns if Spark is up, and else leaves time for the end of the context, which has its jobs' ends.
+    `spark_checked` returns at once if Spark is up; else it leaves time for the end of the context, and so of its jobs.
     `under_way` is for those that nothing is stored of yet. `show` has Ray's dashboard show a job by its name.
     """
 
@@ -111,7 +111,6 @@ class JobRun:
         try:
             await self._run_steps()
         except ActorGone as error:
-            await self._place.spark_checked()
             await self._fail(_runner_died(error))
         except RayJobsError as error:
             await self._refuse(error)
@@ -225,9 +224,14 @@ class JobRun:
                 self._settle(reply)
 
     async def _fail(self, error: ErrorData, refusal: RayJobsError | None = None) -> None:
-        """End the job in ERROR; `refusal` is what a caller who still waits for its acceptance gets instead."""
+        """End the job in ERROR; `refusal` is what a caller who still waits for its acceptance gets instead.
+
+        Before anyone hears of it, its runner is not its any more: who posts the next job then finds the slot free.
+        """
         if self._ended.done():
             return
+        await self._place.spark_checked()
+        await self._discard_runner()
         await self._ship_log()
         if self._is_withheld():
             ended = self.info.after(JobEvent.FAILED, error)
@@ -287,6 +291,7 @@ class JobRun:
             # A chosen id without a record is that of another job.
             if self._is_secret or self._is_recorded():
                 await self._cancel_spark()
+            self._runner = None
 
     async def _cancel_spark(self) -> None:
         try:

@@ -47,7 +47,9 @@ async def sweep(node_path: Path) -> None:
 async def _keep_logs(folder: Path) -> None:
     store = await cluster.find(cluster.STORE)
     for file in await asyncio.to_thread(_files, folder):
-        await cluster.call(store.save_log.remote(file.stem, await asyncio.to_thread(joblog.read, file)))
+        # Nothing, if another sweep has kept it and removed the file.
+        if content := await asyncio.to_thread(joblog.read, file):
+            await cluster.call(store.save_log.remote(file.stem, content))
 
 
 def end_processes(id: str) -> None:

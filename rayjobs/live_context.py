@@ -25,7 +25,7 @@ from rayjobs.errors import (
 from rayjobs.placement import Room
 from rayjobs.records import ContextInfo, ContextOver, JobInfo, JobReply
 from rayjobs.settings import Settings
-from rayjobs.spark_hosts import Host, RoomOracle, SparkHosts
+from rayjobs.spark_hosts import Host, RoomOracle, SparkHosts, found_host
 from rayjobs.states import ContextEvent, ContextState, JobState
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ LOST = ErrorData("Reconnect failed after a restart of the service", "ContextLost
 class LiveContext:
     """`info` is its record as stored; every change of it is stored before anyone is told.
 
-    `waits_for` says what a context in STARTED lacks, while it lacks something. `on_final` is called with the context
-    once its final state is stored.
+    `waits_for` says what a context in STARTED lacks, while it lacks something; `was_spawned`, whether there ever was an
+    actor for it. `on_final` is called with the context once its final state is stored.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class LiveContext:
         self.waits_for: str | None = None
         self.handle: ActorHandle | None = None
         self.stop: asyncio.Task[None] | None = None
+        self.was_spawned = False
         self._settings = settings
         self._hosts = hosts
         self._host: Host | None = None
@@ -152,6 +153,7 @@ class LiveContext:
         self._host = host
         name = self.info.name
         self.info = replace(self.info, host=host and host.id)
+        self.was_spawned = True
         self.handle = cluster.spawn_context(
             name, self._settings, self.info, host and host.handle, host and host.node_id
         )
@@ -233,7 +235,9 @@ class LiveContext:
                 log.warning("restart %d of context %s: %s", self._restarts, self.info.name, failure)
                 await asyncio.sleep(RETRY_S)
         if not self.stop:
-            await self._bury_at_last(ContextEvent.INIT_FAILED, error_data_of(failure) if failure else error)
+            is_stored = self.info.state is ContextState.RESTARTING
+            event = ContextEvent.INIT_FAILED if is_stored else ContextEvent.DIED
+            await self._bury_at_last(event, error_data_of(failure) if failure else error)
 
     async def _enter_restarting(self, error: ErrorData) -> None:
         async with self._lock:
@@ -247,13 +251,18 @@ class LiveContext:
             await self._hosts.cancel_jobs(self._left, left)
 
     async def _resume_jobs(self) -> bool:
-        """Start the context's jobs again; False if there were some and none could be."""
+        """Start the context's jobs again; False if there were some and none could be.
+
+        Raises `ActorGone` if the context has died over it.
+        """
         store = await cluster.find(cluster.STORE)
         waiting = await cluster.call(store.restarting_jobs.remote(self.info.id))
         replies = await asyncio.gather(*(self._resume(*job) for job in waiting), return_exceptions=True)
         for (job, _), reply in zip(waiting, replies, strict=True):
             if isinstance(reply, BaseException):
                 log.warning("job %s of context %s cannot run again: %r", job.job_id, self.info.name, reply)
+        if waiting and (died := [reply for reply in replies if isinstance(reply, ActorGone)]) == replies:
+            raise died[0]
         return not waiting or any(_is_resumed(reply) for reply in replies)
 
     async def _resume(self, job: JobInfo, config: dict[str, Any]) -> JobReply | None:
@@ -265,10 +274,9 @@ class LiveContext:
 
     async def _stop(self, force: bool) -> None:
         """STOPPING, Spark and the actor ended, FINISHED; a context that hangs is ended by force."""
-        is_up = self.info.state is ContextState.RUNNING or self.info.state is ContextState.STOPPING
-        while not await self._enter_stopping():
+        while (left := await self._enter_stopping()) is None:
             await asyncio.sleep(RETRY_S)
-        if self.handle and is_up and not force:
+        if self.handle and left in (ContextState.RUNNING, ContextState.STOPPING) and not force:
             try:
                 async with asyncio.timeout(self._settings.context_kill_after_s):
                     await cluster.call(self.handle.shutdown.remote())
@@ -276,17 +284,18 @@ class LiveContext:
                 log.warning("context %s is ended by force: %r", self.info.name, error)
         await self._bury_at_last(ContextEvent.STOPPED, None)
 
-    async def _enter_stopping(self) -> bool:
-        """False while the store cannot write: nobody may hear of a state that is not stored."""
+    async def _enter_stopping(self) -> ContextState | None:
+        """The state that it was in; None while the store cannot write: nobody may hear of what is not stored."""
         async with self._lock:
-            if self.info.state.is_final or self.info.state is ContextState.STOPPING:
-                return True
+            left = self.info.state
+            if left.is_final or left is ContextState.STOPPING:
+                return left
             try:
                 await self._save(self.info.after(ContextEvent.STOP_REQUESTED))
             except StorageFailure:
                 log.exception("context %s is to stop, and that is not stored yet", self.info.name)
-                return False
-            return True
+                return None
+            return left
 
     async def _bury(self, event: ContextEvent, error: ErrorData | None) -> None:
         """The final state of a context: its actor gone, its record and its jobs' ends stored, its name free."""
@@ -332,8 +341,7 @@ class LiveContext:
         """
         with contextlib.suppress(ActorGone):
             if self.info.host:
-                host = await cluster.find(cluster.host_actor_name(self.info.host))
-                self._host = Host(self.info.host, host, await cluster.node_of(host))
+                self._host = await found_host(self.info.host)
         try:
             self.handle = await cluster.find(cluster.context_actor_name(self.info.name))
             if (await cluster.ask(self.handle.ping.remote())).id == self.info.id:

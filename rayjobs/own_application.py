@@ -67,6 +67,13 @@ class OwnApplication:
         first = done.pop()
         return f"its Spark cannot be watched any more: {first.exception()!r}" if first.exception() else first.result()
 
+    async def is_up(self) -> bool:
+        try:
+            async with asyncio.timeout(cluster.PING_TIMEOUT_S):
+                return not (await self._in_jvm(spark.pulse, self._started())).is_stopped
+        except (spark.JvmSilent, TimeoutError):
+            return False
+
     async def cancel_job(self, job_id: str) -> None:
         async with asyncio.timeout(JVM_CALL_TIMEOUT_S):
             await self._in_jvm(spark.cancel_job, self._started(), job_id)

@@ -43,6 +43,10 @@ class SparkHost:
         """What it told when it was started; None before, and once Spark has ended."""
         return None if self._end is None or self._end.done() else self._facts
 
+    async def is_up(self) -> bool:
+        """Whether its Spark can be worked with, as its JVM says now."""
+        return await self._application.is_up()
+
     async def sessions(self) -> set[str]:
         """Ids of the contexts that have a session here."""
         return self._sessions

@@ -8,7 +8,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray.actor import ActorHandle
@@ -60,21 +60,23 @@ class SparkHosts:
         self._room = room
         self._shared: asyncio.Task[Host] | None = None
         self._ready: list[Host] = []
+        # All that there are: those above, and those that a context has or that are being ended.
+        self._hosts: dict[str, Host] = {}
         self._maintenance: asyncio.Task[None] | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: set[asyncio.Task[None]] = set()
         self._next_check = 0.0
         self._next_start = 0.0
 
     async def host_for(self, info: ContextInfo) -> Host | None:
         """The host whose session a context gets: the shared one, or one standing by; None if there is none."""
         if self._shares(info):
-            return await asyncio.shield(self._shared) if self._shared and not _failed(self._shared) else None
+            return await self._shared_if_up()
         while info.settings == self._settings.context_settings and self._ready:
             host = self._ready.pop(0)
             self._next_start = max(self._next_start, time.monotonic() + REPLACED_AFTER_S)
             if await _is_free(host):
                 return host
-            await end_host(host)
+            await self._end(host)
         return None
 
     async def start_for(self, info: ContextInfo) -> Host | None:
@@ -91,8 +93,8 @@ class SparkHosts:
 
     def kept(self) -> list[str]:
         """Ids of the running hosts that no context has to itself."""
-        shared = [self._shared.result()] if self._shared and self._shared.done() and not _failed(self._shared) else []
-        return [host.id for host in shared + self._ready]
+        shared = self._running_shared()
+        return [host.id for host in ([shared] if shared else []) + self._ready]
 
     async def open_session(self, host: Host, info: ContextInfo) -> SparkFacts:
         """A session for that context; raises `BadConfig`, `ContextInitError`."""
@@ -105,7 +107,7 @@ class SparkHosts:
     async def give_back(self, host: Host, info: ContextInfo) -> None:
         """Its context is over: so is an exclusive host, and the session of a shared one."""
         if host.is_exclusive:
-            await end_host(host)
+            await self._end(host)
         else:
             try:
                 await cluster.ask(host.handle.close_session.remote(info.id))
@@ -129,7 +131,7 @@ class SparkHosts:
     async def give_way(self) -> None:
         """End one that stands by, if any does, for a context that finds no room."""
         if self._ready:
-            await end_host(self._ready.pop())
+            await self._end(self._ready.pop())
 
     async def recover(self, held: set[str]) -> None:
         """Take over what an earlier life of the supervisor left, and end what cannot be used.
@@ -139,18 +141,16 @@ class SparkHosts:
         """
         for id in await cluster.host_ids() - held:
             with contextlib.suppress(ActorGone):
-                handle = await cluster.find(cluster.host_actor_name(id))
-                host = Host(id, handle, await cluster.node_of(handle))
+                host = self._hosts[id] = await found_host(id)
                 if not await _is_free(host):
-                    await end_host(host)
+                    await self._end(host)
                 elif host.is_exclusive:
                     self._ready.append(host)
                 else:
                     self._take_as_shared(host)
         for id in held:
             with contextlib.suppress(ActorGone):
-                handle = await cluster.find(cluster.host_actor_name(id))
-                host = Host(id, handle, await cluster.node_of(handle))
+                host = self._hosts[id] = await found_host(id)
                 if not host.is_exclusive:
                     self._take_as_shared(host)
 
@@ -159,18 +159,16 @@ class SparkHosts:
         self._watch_shared(host)
 
     async def close(self) -> None:
-        """End all hosts that no context has."""
-        if self._maintenance:
-            self._maintenance.cancel()
-            await asyncio.wait({self._maintenance})
-        if self._watch:
-            self._watch.cancel()
-        hosts, self._ready = self._ready, []
+        """End all hosts, when no context has one any more."""
+        tasks = self._watches | ({self._maintenance} if self._maintenance else set())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if self._shared:
             with contextlib.suppress(RayJobsError):
-                hosts.append(await self._shared)
-            self._shared = None
-        await asyncio.gather(*(end_host(host) for host in hosts))
+                await self._shared
+        await asyncio.gather(*(self._end(host) for host in list(self._hosts.values())))
 
     def _shares(self, info: ContextInfo) -> bool:
         return not wants_own_jvm(info.settings, self._settings)
@@ -180,17 +178,36 @@ class SparkHosts:
         self._watch_shared(host)
         return host
 
+    def _running_shared(self) -> Host | None:
+        is_running = self._shared and self._shared.done() and not _failed(self._shared)
+        return self._shared.result() if self._shared and is_running else None
+
+    async def _shared_if_up(self) -> Host | None:
+        """The shared host, also one that is starting; it may be over, and its watch not know that yet."""
+        if self._shared is None or _failed(self._shared):
+            return None
+        host = await asyncio.shield(self._shared)
+        if not await _is_over(host):
+            return host
+        self._forget_shared(host)
+        return None
+
+    def _forget_shared(self, host: Host) -> None:
+        if self._running_shared() == host:
+            self._shared = None
+
     def _watch_shared(self, host: Host) -> None:
-        self._watch = asyncio.create_task(self._forget_when_over(host), name="watch-shared")
+        watch = asyncio.create_task(self._forget_when_over(host), name="watch-shared")
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
 
     async def _forget_when_over(self, host: Host) -> None:
         """The contexts on it notice by themselves, and have its runners until then; the next one gets a new host."""
         application = HostedApplication(host.handle, host.id)
         log.warning("the shared Spark application is over: %s", await application.end())
-        if self._watch is asyncio.current_task():
-            self._shared = None
+        self._forget_shared(host)
         await _wait_until_left(host)
-        await end_host(host)
+        await self._end(host)
 
     async def _maintain(self, now: float) -> None:
         if now >= self._next_check:
@@ -198,7 +215,7 @@ class SparkHosts:
             for host in list(self._ready):
                 if not await _is_fit(host) and host in self._ready:
                     self._ready.remove(host)
-                    await end_host(host)
+                    await self._end(host)
         while len(self._ready) < self._settings.standby and now >= self._next_start:
             if (await self._room(self._settings.context_settings))[0] is not Room.NOW:
                 return
@@ -219,18 +236,33 @@ class SparkHosts:
 
     async def _start(self, kind: str) -> Host:
         id = f"{kind}-{uuid.uuid4()}"
-        handle = cluster.spawn_host(id, self._settings)
-        host = Host(id, handle, "")
+        host = self._hosts[id] = Host(id, cluster.spawn_host(id, self._settings), "")
         try:
             async with asyncio.timeout(self._settings.context_creation_timeout_s):
-                await cluster.call(handle.initialise.remote())
-                return Host(id, handle, await cluster.node_of(handle))
+                await cluster.call(host.handle.initialise.remote())
+                return replace(host, node_id=await cluster.node_of(host.handle))
         except (ActorGone, TimeoutError) as error:
-            await end_host(host)
+            await self._end(host)
             raise ContextInitError(f"the Spark application {id} did not start: {error}") from None
         except BaseException:
-            await end_host(host)
+            await self._end(host)
             raise
+
+    async def _end(self, host: Host) -> None:
+        """Stop its Spark, then its process; one that does not stop is ended by force."""
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await cluster.call(host.handle.shutdown.remote())
+        except Exception as error:
+            log.info("the Spark host %s is ended by force: %r", host.id, error)
+        await cluster.end(cluster.host_actor_name(host.id), host.handle)
+        self._hosts.pop(host.id, None)
+
+
+async def found_host(id: str) -> Host:
+    """The running host of that id; raises `ActorGone`."""
+    handle = await cluster.find(cluster.host_actor_name(id))
+    return Host(id, handle, await cluster.node_of(handle))
 
 
 async def _wait_until_left(host: Host) -> None:
@@ -239,16 +271,6 @@ async def _wait_until_left(host: Host) -> None:
         async with asyncio.timeout(STOP_TIMEOUT_S):
             while await cluster.call(host.handle.sessions.remote()):
                 await asyncio.sleep(LEFT_POLL_S)
-
-
-async def end_host(host: Host) -> None:
-    """Stop its Spark, then its process; one that does not stop is ended by force."""
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await cluster.call(host.handle.shutdown.remote())
-    except Exception as error:
-        log.info("the Spark host %s is ended by force: %r", host.id, error)
-    await cluster.end(cluster.host_actor_name(host.id), host.handle)
 
 
 def wants_own_jvm(context_settings: dict[str, Any], settings: Settings) -> bool:
@@ -284,9 +306,18 @@ async def _is_fit(host: Host) -> bool:
 async def _is_free(host: Host) -> bool:
     """Whether its Spark is up and no context has a session there."""
     try:
-        is_up = await cluster.ask(host.handle.ping.remote()) is not None
-        return is_up and not await cluster.ask(host.handle.sessions.remote())
+        return await cluster.ask(host.handle.is_up.remote()) and not await cluster.ask(host.handle.sessions.remote())
     except (ActorGone, TimeoutError):
+        return False
+
+
+async def _is_over(host: Host) -> bool:
+    """Whether it has ended, for all that is known without asking Spark: one that does not answer may be busy."""
+    try:
+        return await cluster.ask(host.handle.ping.remote()) is None
+    except ActorGone:
+        return True
+    except TimeoutError:
         return False
 
 

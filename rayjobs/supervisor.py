@@ -22,6 +22,7 @@ from rayjobs.errors import (
     BadContextName,
     ContextDeleteError,
     ContextExists,
+    ContextInitError,
     ContextRestarting,
     ContextStopping,
     NoRunningJob,
@@ -36,6 +37,7 @@ from rayjobs.node_folders import node_folder
 from rayjobs.placement import Room, room_for, shortage
 from rayjobs.process_log import log_to_stderr
 from rayjobs.records import Callback, ContextInfo, JobInfo, JobReply, killed_error, utc_now
+from rayjobs.repetition import check_repeated
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
 from rayjobs.spark.kinds import kind_of
@@ -131,30 +133,31 @@ class Supervisor:
         The same job id again joins the job that there is. Raises what `JobService.start_job` does.
         """
         await self._recovered()
-        if submission.context is None and (known := await self._known_adhoc(submission)):
+        if known := await self._known(submission):
             return known
         store = await cluster.find(cluster.STORE)
         binaries = await cluster.call(store.get_binaries.remote(names_to_find(submission)))
         if submission.context is None:  # before a context is started for it
             check_binaries(submission, binaries)
+        live = await self._context_for(submission)
         try:
-            live = await self._context_for(submission)
             with contextlib.suppress(ActorGone):
                 if live.handle:
                     return await cluster.call(live.handle.submit.remote(submission))
         finally:
-            if submission.context is None:
+            if live.info.is_adhoc:
                 self._warm()
         return await self.job_after_loss(submission)
 
-    async def _known_adhoc(self, submission: Submission) -> JobReply | None:
+    async def _known(self, submission: Submission) -> JobReply | None:
         """The job if it has begun: this call may be one that Ray makes again after a restart of this actor."""
         store = await cluster.find(cluster.STORE)
         try:
-            context = (await cluster.call(store.get_job.remote(submission.job_id))).job.context_name
+            job = (await cluster.call(store.get_job.remote(submission.job_id))).job
         except NoSuchJob:
             return None
-        live = self._live.get(context)
+        check_repeated(submission, job, await cluster.call(store.job_config.remote(job.job_id)))
+        live = self._live.get(job.context_name)
         if live and live.handle:
             with contextlib.suppress(ActorGone, NoRunningJob):
                 return await cluster.call(live.handle.await_job.remote(submission.job_id, submission.wait_s))
@@ -181,6 +184,8 @@ class Supervisor:
                 reply = await cluster.call(store.get_job.remote(submission.job_id))
             except NoSuchJob:
                 if not may_appear:
+                    if submission.context is None and name not in self._live:
+                        raise ContextInitError(f"context {name} died before its job began") from None
                     self._find_running(name)
                     raise ContextRestarting(f"context {name} died, and was started again; try again") from None
             else:
@@ -260,18 +265,11 @@ class Supervisor:
     async def _stop_idle(self) -> None:
         for live in list(self._live.values()):
             limit_s = idle_limit_s(live.info.settings, self._settings)
-            if limit_s and live.info.state is ContextState.RUNNING and await self._idle_s(live) > limit_s:
-                log.info("context %s had no job for %g s and is stopped", live.info.name, limit_s)
-                live.begin_stop()
-
-    async def _idle_s(self, live: LiveContext) -> float:
-        """How long a context has had no job; 0 for one that does not answer: its watch sees to that."""
-        if live.handle is None:
-            return 0.0
-        try:
-            return await cluster.ask(live.handle.idle_s.remote())
-        except (ActorGone, TimeoutError):
-            return 0.0
+            if limit_s and live.info.state is ContextState.RUNNING and live.handle:
+                with contextlib.suppress(ActorGone, TimeoutError):  # its watch sees to that
+                    if await cluster.ask(live.handle.close_if_idle.remote(limit_s)):
+                        log.info("context %s had no job for %g s and is stopped", live.info.name, limit_s)
+                        live.begin_stop()
 
     async def _recovered(self) -> None:
         """Changes are refused until the contexts of an earlier life are found; that takes a moment."""
@@ -328,8 +326,8 @@ class Supervisor:
         try:
             await live.start()
         finally:
-            # Of an ad-hoc context the job is still to come.
-            if not is_adhoc:
+            # Of an ad-hoc context that is up the job is still to come.
+            if live.was_spawned and not (is_adhoc and live.handle):
                 self._warm(live.handle)
         return live
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.service import Api, Service, eventually
+from tests.service import Api, Service, eventually, is_alive
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     yield running
     ours = psutil.Process().children(recursive=True) + _ray_processes(data_dir)
     assert running.stop() == 0
-    eventually(lambda: not _alive(ours), 20, f"left behind: {_alive(ours)}")
+    eventually(lambda: not _alive(ours), why=lambda: f"left behind: {_alive(ours)}")
 
 
 @pytest.fixture
@@ -50,4 +50,4 @@ def _ray_processes(data_dir: Path) -> list[psutil.Process]:
 
 
 def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in processes if is_alive(process)]

@@ -10,7 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,17 @@ JOBS = Path(__file__).parent / "jobs"
 START_TIMEOUT_S = 120.0
 
 
-def eventually(what: Callable[[], Any], timeout_s: float = 20.0, why: str = "") -> Any:
-    """The first truthy value of `what`, asked again and again; fails with `why` after `timeout_s`."""
+def eventually(what: Callable[[], Any], timeout_s: float = 60.0, why: str | Callable[[], str] = "") -> Any:
+    """The first truthy value of `what`, asked again and again; fails with `why` after `timeout_s`.
+
+    That is when something does not happen at all, on a machine however slow: no test says how fast a thing is.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         value = what()
         if value:
             return value
-        assert time.monotonic() < deadline, why or f"not within {timeout_s} s"
+        assert time.monotonic() < deadline, (why() if callable(why) else why) or f"not within {timeout_s} s"
         time.sleep(0.05)
 
 
@@ -162,15 +165,16 @@ class Api:
     def job(self, job_id: str) -> dict[str, Any]:
         return self.http.get(f"/jobs/{job_id}").json()
 
-    def ended(self, job_id: str, timeout_s: float = 60.0) -> dict[str, Any]:
-        """The job's report once it is final."""
+    def ended(self, job_id: str) -> dict[str, Any]:
+        """The job's report once it is final; it is in the store by now."""
         final = {"FINISHED", "ERROR", "KILLED"}
-        return eventually(lambda: (job := self.job(job_id))["status"] in final and job, timeout_s, f"{job_id} runs on")
+        assert self.http.get(f"/jobs/{job_id}").status_code == 200
+        return eventually(lambda: (job := self.job(job_id))["status"] in final and job, why=f"{job_id} runs on")
 
     def await_log(self, job_id: str, word: str) -> str:
         """The job's log once it holds `word`: how a test knows that a job got to a place."""
         return eventually(
-            lambda: word in (text := self.http.get(f"/jobs/{job_id}/log").text) and text, 60, f"no {word} in the log"
+            lambda: word in (text := self.http.get(f"/jobs/{job_id}/log").text) and text, why=f"no {word} in the log"
         )
 
 
@@ -188,7 +192,26 @@ def processes_with(word: str) -> list[psutil.Process]:
 
 def driver_of(word: str) -> psutil.Process | None:
     """The driver JVM of the Spark application whose id or folder is `word`."""
-    return next((p for p in processes_with(word) if "PythonGatewayServer" in " ".join(p.cmdline())), None)
+    return next((p for p in processes_with(word) if "PythonGatewayServer" in command_of(p)), None)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """False also for one that has ended and that its parent has not asked about yet."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def kill(process: psutil.Process) -> None:
+    """SIGKILL, if it has not ended by itself."""
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+def await_gone(word: str) -> None:
+    """Until no process names `word`."""
+    eventually(lambda: not processes_with(word), why=lambda: f"left behind: {processes_with(word)}")
 
 
 def ray_processes(service: Service) -> list[psutil.Process]:

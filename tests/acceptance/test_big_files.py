@@ -104,7 +104,7 @@ def test_an_upload_whose_client_leaves_is_not_kept(api, service, path):
     with socket.create_connection((address.hostname, address.port)) as client:
         client.sendall(head.encode() + b"\r\n\r\nPK\x03\x04" + bytes(10 * 2**20))
         eventually(lambda: list(uploads.iterdir()))
-    eventually(lambda: not list(uploads.iterdir()), 20, "the half upload is still there")
+    eventually(lambda: not list(uploads.iterdir()), why="the half upload is still there")
     assert "half" not in api.http.get("/binaries").json()
     assert not [file for file in api.http.get("/data").json() if "half" in file]
 

@@ -24,7 +24,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def _arrived(receiver: Receiver, job_id: str) -> Received:
-    return eventually(lambda: receiver.of(job_id), 20, f"no callback of {job_id}")[0]
+    return eventually(lambda: receiver.of(job_id), why=f"no callback of {job_id}")[0]
 
 
 def _callback(api: Api, job_id: str, state: str, timeout_s: float = 20.0) -> dict[str, Any]:
@@ -105,6 +105,7 @@ def test_a_receiver_that_fails_is_tried_again_and_one_that_was_told_is_told_agai
 def test_a_slow_receiver_delays_no_job(api, context, receiver):
     receiver.gate.clear()
     for _ in range(10):
-        api.start("told", "hello.Echo", context, "value = 1", callbackUrl=receiver.url, sync="true")
+        told = api.start("told", "hello.Echo", context, "value = 1", callbackUrl=receiver.url, sync="true")
+        assert told.json()["status"] == "FINISHED"
     eventually(lambda: receiver.received)
     assert api.run("told", "hello.Echo", context, "value = 2") == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import eventually, processes_with
+from tests.service import await_gone, eventually, processes_with
 
 pytestmark = pytest.mark.usefixtures("two_minutes")
 
@@ -18,7 +18,7 @@ def _context_id(api, name: str) -> str:
 
 def _gone(context_id: str) -> None:
     """Its actor's folder, its driver JVM and executors all carry the context's id in their command line."""
-    eventually(lambda: not processes_with(context_id), 5, f"left behind: {processes_with(context_id)}")
+    await_gone(context_id)
 
 
 def _unpacked_libraries() -> set[Path]:
@@ -67,7 +67,7 @@ def test_spark_that_cannot_start_is_a_context_init_error_with_the_cause_and_free
         failed = api.http.post("/contexts/doomed?spark.driver.memory=enough")
         assert failed.status_code == 500 and failed.json()["status"] == "CONTEXT INIT ERROR"
         assert "Invalid maximum heap size: -Xmxenough" in failed.json()["result"]["message"]
-    assert "doomed" not in api.http.get("/contexts").json()
+    assert api.http.get("/contexts/doomed").status_code == 404
 
 
 @pytest.mark.parametrize("job", ["Echo", "Raise", "Nope"])
@@ -75,7 +75,7 @@ def test_an_ad_hoc_context_lives_for_one_job_whatever_its_outcome(api, job):
     api.upload_jobs("adhoc", "hello")
     reply = api.start("adhoc", f"hello.{job}", None, "value = 3", sync="true", timeout=60)
     body = reply.json()
-    eventually(lambda: not [n for n in api.http.get("/contexts").json() if n.endswith(f"-hello.{job}")], 20)
+    eventually(lambda: not [n for n in api.http.get("/contexts").json() if n.endswith(f"-hello.{job}")])
     if job == "Nope":
         assert reply.status_code == 404
     else:
@@ -123,7 +123,7 @@ def test_a_context_whose_spark_a_job_stops_is_killed_and_its_name_is_free(api):
     assert api.http.post("/contexts/stopped?num-cpu-cores=1").status_code == 200
     context_id = _context_id(api, "stopped")
     api.start("stopper", "hello.StopSpark", "stopped")
-    eventually(lambda: "stopped" not in api.http.get("/contexts").json(), 20)
+    eventually(lambda: "stopped" not in api.http.get("/contexts").json())
     _gone(context_id)
 
 

@@ -88,11 +88,11 @@ def test_submit_a_job(api, context):
     assert (ran.status_code, ran.json()["result"]) == (200, 3)
     failed = api.start("flows", "hello.Raise", context, sync="true")
     assert (failed.status_code, failed.json()["status"]) == (200, "ERROR")
-    holders = [api.start("flows", "hello.Sleep", context, "seconds = 60").json()["jobId"] for _ in range(8)]
+    holders = [api.start("flows", "hello.Sleep", context, "seconds = 600").json()["jobId"] for _ in range(8)]
     full = api.start("flows", "hello.Echo", context)
-    assert (full.status_code, full.json()["status"]) == (503, "NO SLOTS AVAILABLE")
     for job_id in holders:
         api.http.delete(f"/jobs/{job_id}")
+    assert (full.status_code, full.json()["status"]) == (503, "NO SLOTS AVAILABLE")
 
 
 def test_kill_a_job_with_job_id(api, context):

@@ -34,12 +34,12 @@ def test_a_process_that_dies_is_replaced_and_none_outlives_the_server(service):
         assert api.run("jobs", "hello.Echo", "many", "value = 1") == 1
     before = eventually(lambda: len(found := _workers(server)) == 2 and found)
     before[0].kill()
-    now = eventually(lambda: before[0] not in (found := _workers(server)) and len(found) == 2 and found, 60)
+    now = eventually(lambda: before[0] not in (found := _workers(server)) and len(found) == 2 and found)
     for _ in range(8):  # each on a connection of its own, which any of them may take
         with service.client() as client:
             assert Api(client).run("jobs", "hello.Echo", "many", "value = 2") == 2
     service.kill()
-    eventually(lambda: not any(_serves(worker) for worker in now), 20, "HTTP processes outlived their server")
+    eventually(lambda: not any(_serves(worker) for worker in now), why="HTTP processes outlived their server")
     service.start()
     with service.client() as client:
         assert Api(client).run("jobs", "hello.Echo", "many", "value = 3") == 3
@@ -50,8 +50,8 @@ def test_all_processes_start_anew_with_a_server_whose_ray_ends(service):
     ray = local_ray.find(service.data_dir)
     assert ray
     psutil.Process(ray.pid).kill()
-    now = eventually(lambda: len(found := _new_workers(service, before)) == 2 and found, 60)
-    eventually(lambda: not any(_serves(worker) for worker in before), 20, "HTTP processes of the old server live on")
+    now = eventually(lambda: len(found := _new_workers(service, before)) == 2 and found)
+    eventually(lambda: not any(_serves(worker) for worker in before), why="HTTP processes of the old server live on")
     with service.client() as client:
         assert client.get("/contexts").json() == []
     assert all(_serves(worker) for worker in now)

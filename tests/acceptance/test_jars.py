@@ -101,7 +101,7 @@ def test_a_kill_ends_a_loop_in_the_jvm_and_disturbs_nobody(api, context):
     url = api.http.get(f"/contexts/{context}").json()["url"]
     assert _spinning(api, url)
     assert api.http.delete(f"/jobs/{stuck}").json() == {"status": "KILLED"}
-    eventually(lambda: not _spinning(api, url), 5, "the thread runs on")
+    eventually(lambda: not _spinning(api, url), why="the thread runs on")
     assert api.ended(other)["result"] == "slept"
     assert api.run("jvm", "jvm.Echo", context) == {}
 

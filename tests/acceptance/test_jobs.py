@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.service import Api, driver_of, unable_to_write, zip_of
+from tests.service import Api, driver_of, eventually, unable_to_write, zip_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -115,7 +115,7 @@ def test_each_job_is_an_object_of_its_own(api, context):
 
 
 def test_a_sync_job_beyond_its_timeout_goes_on_as_an_async_one(api, context):
-    reply = api.start("hello", "hello.Sleep", context, "seconds = 3", sync="true", timeout=1)
+    reply = api.start("hello", "hello.Sleep", context, "seconds = 8", sync="true", timeout=1)
     assert reply.status_code == 202
     assert reply.json()["status"] == "RUNNING"
     assert reply.headers["location"] == f"/jobs/{reply.json()['jobId']}"
@@ -123,7 +123,7 @@ def test_a_sync_job_beyond_its_timeout_goes_on_as_an_async_one(api, context):
 
 
 def test_more_jobs_than_slots_are_refused_with_503(api, context):
-    started = [api.start("hello", "hello.Sleep", context, "seconds = 30") for _ in range(8)]
+    started = [api.start("hello", "hello.Sleep", context, "seconds = 600") for _ in range(8)]
     try:
         refused = api.start("hello", "hello.Echo", context, sync="true")
         assert refused.status_code == 503 and refused.json()["status"] == "NO SLOTS AVAILABLE"
@@ -196,7 +196,7 @@ def test_a_lone_python_file_is_a_binary_whose_module_is_the_app(api, context):
 
 def test_a_binary_in_use_cannot_be_deleted(api, context):
     api.upload_jobs("used", "hello")
-    job_id = api.start("used", "hello.Sleep", context, "seconds = 30").json()["jobId"]
+    job_id = api.start("used", "hello.Sleep", context, "seconds = 600").json()["jobId"]
     refused = api.http.delete("/binaries/used")
     assert refused.status_code == 403 and job_id in refused.json()["result"]
     api.http.delete(f"/jobs/{job_id}")
@@ -245,6 +245,7 @@ def test_a_sync_job_whose_client_goes_away_still_ends_and_can_be_read(api, conte
     query = {"appName": "hello", "classPath": "hello.Sleep", "context": context, "sync": "true", "jobId": "left-alone"}
     with pytest.raises(httpx.ReadTimeout):
         api.http.post("/jobs", params=query, content="seconds = 3", timeout=1.0)
+    eventually(lambda: api.http.get("/jobs/left-alone").status_code == 200)
     assert api.ended("left-alone")["result"] == "slept"
 
 

@@ -36,7 +36,7 @@ def test_a_kill_reaches_the_spark_work_of_a_job_and_of_its_own_threads(api, cont
     stages = f"{ui['url']}/api/v1/applications/{ui['applicationId']}/stages?status=active"
     eventually(lambda: api.http.get(stages).json())
     api.http.delete(f"/jobs/{stuck}")
-    eventually(lambda: api.http.get(stages).json() == [], 5, "tasks run on after the kill")
+    eventually(lambda: api.http.get(stages).json() == [], why="tasks run on after the kill")
 
 
 def test_spark_work_that_a_killed_job_had_not_begun_yet_ends_as_it_begins(api, context):
@@ -45,9 +45,9 @@ def test_spark_work_that_a_killed_job_had_not_begun_yet_ends_as_it_begins(api, c
     assert api.http.delete(f"/jobs/{stuck}").json() == {"status": "KILLED"}
     ui = api.http.get(f"/contexts/{context}").json()
     jobs = f"{ui['url']}/api/v1/applications/{ui['applicationId']}/jobs"
-    begun = eventually(lambda: [job for job in api.http.get(jobs).json() if stuck in job["jobTags"]], 60)
+    begun = eventually(lambda: [job for job in api.http.get(jobs).json() if stuck in job["jobTags"]])
     assert len(begun) == 1
-    eventually(lambda: api.http.get(f"{jobs}/{begun[0]['jobId']}").json()["status"] == "FAILED", 10, "it runs on")
+    eventually(lambda: api.http.get(f"{jobs}/{begun[0]['jobId']}").json()["status"] == "FAILED", why="it runs on")
 
 
 def test_a_waiter_of_a_killed_sync_job_is_told(api, context, service):

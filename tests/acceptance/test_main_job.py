@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.service import eventually, processes_with
+from tests.service import await_gone
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "main_job.py"
 
@@ -21,4 +21,4 @@ def test_the_main_job_counts_right_and_leaves_nothing(tmp_path):
     last = ran.stdout.splitlines()[-1]
     assert re.fullmatch(r"main job: OK, \d+ words, cold \d+\.\d s, warm \d+ ms", last), ran.stdout
     assert "Ray dashboard on http://127.0.0.1:" in ran.stdout
-    eventually(lambda: not processes_with(str(data_dir)), 10, f"left behind: {processes_with(str(data_dir))}")
+    await_gone(str(data_dir))

@@ -64,7 +64,7 @@ def ready(narrow: Service) -> Iterator[Api]:
         api.upload_jobs("jobs", "hello")
         if client.get("/contexts/kept").status_code == 404:
             assert client.put("/contexts?reset=reboot").status_code == 200
-        eventually(lambda: "kept" in client.get("/contexts").json(), 60)
+        eventually(lambda: "kept" in client.get("/contexts").json())
         for job_id, job in (("finished", "Echo"), ("failed", "Raise"), ("sleeping", "Sleep")):
             if client.get(f"/jobs/{job_id}").status_code == 404:
                 reply = api.start("jobs", f"hello.{job}", "kept", "seconds = 600", jobId=job_id, callbackUrl=NOBODY)

@@ -142,7 +142,7 @@ def test_jobs_are_created_polled_listed_and_killed(sjs, egg, context):
     assert (done["result"], done["status"]) == ({"sum": 10, "cores": "2"}, "FINISHED")
     started = sjs.create_job("client-jobs", "sessions.SessionsJob", "limit = 4", context)
     assert {"jobId", "status", "context"} <= set(started)
-    ended = eventually(lambda: (job := sjs.get_job(started["jobId"]))["status"] == "FINISHED" and job, 30)
+    ended = eventually(lambda: (job := sjs.get_job(started["jobId"]))["status"] == "FINISHED" and job)
     assert {"jobId", "status", "duration", "classPath", "startTime", "context", "result"} <= set(ended)
     assert ended["result"]["sum"] == 6 and ended["duration"].endswith(" secs")
     assert sjs.job_config(started["jobId"]) == {"limit": 4}
@@ -194,7 +194,7 @@ def test_jobs_in_every_style_of_context_run_as_they_are(sjs, egg, factory, class
     sjs.create_context("style", params)
     try:
         job = sjs.create_job("styles", class_path, config, "style")
-        ended = eventually(lambda: _ended(sjs.get_job(job["jobId"])), 60)
+        ended = eventually(lambda: _ended(sjs.get_job(job["jobId"])))
         assert (ended["status"], ended.get("result")) == ("FINISHED", result)
     finally:
         sjs.delete_context("style")

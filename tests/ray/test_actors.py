@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from tests.service import eventually, processes_with
+from tests.service import await_gone, eventually
 
 CALLER = """
 import json, sys
@@ -72,10 +72,10 @@ def test_sigkill_of_a_context_takes_its_jvms_and_ends_its_jobs(api, service, on_
     job_id = api.start("mortal", "hello.Spin", "mortal").json()["jobId"]
     actor = next(a for a in ray.util.state.list_actors(filters=[("name", "=", "context:mortal")]) if a.state == "ALIVE")
     psutil.Process(actor.pid).kill()
-    report = api.ended(job_id, 10)
+    report = api.ended(job_id)
     assert report["status"] == "ERROR" and "Unexpected termination of context" in report["result"]["message"]
-    eventually(lambda: not processes_with(context_id), 5, f"left behind: {processes_with(context_id)}")
-    eventually(lambda: api.http.get("/contexts/mortal").status_code == 404, 5)
+    await_gone(context_id)
+    eventually(lambda: api.http.get("/contexts/mortal").status_code == 404)
     assert api.http.post("/contexts/mortal?num-cpu-cores=1").status_code == 200
     assert api.http.delete("/contexts/mortal").status_code == 200
 

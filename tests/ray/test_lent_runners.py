@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.service import Api, command_of, eventually
+from tests.service import Api, command_of, eventually, is_alive, kill
 
 SHARED = "context-per-jvm=false"
 HOST = "shared-"
@@ -43,12 +43,9 @@ def _runners() -> dict[str, Any]:
 
 def _ready() -> dict[str, psutil.Process]:
     """Those that no context has, as their processes' titles say."""
-    processes = {name: psutil.Process(actor.pid) for name, actor in _runners().items() if psutil.pid_exists(actor.pid)}
+    pids = {actor.pid: name for name, actor in _runners().items()}
+    processes = {pids[process.pid]: process for process in psutil.process_iter() if process.pid in pids}
     return {name: process for name, process in processes.items() if command_of(process).strip() == "ray::Runner"}
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def test_the_first_job_of_a_context_has_a_runner_of_the_host_and_another_one_takes_its_place(api, borrower):
@@ -64,7 +61,7 @@ def test_a_lent_runner_that_dies_costs_its_job_alone_and_rays_word_on_it_is_told
     job_id = api.start("lent", "hello.Spin", borrower).json()["jobId"]
     api.await_log(job_id, "spinning")
     psutil.Process(pid).kill()
-    result = api.ended(job_id, 10)["result"]
+    result = api.ended(job_id)["result"]
     assert result["errorClass"] == "RunnerDied" and "The actor died" in result["stack"]
     assert api.run("lent", "hello.Echo", borrower, "value = 4") == 4
 
@@ -80,13 +77,13 @@ def test_a_lent_runner_ends_with_its_context(api, borrower, job):
         api.await_log(job_id, "spinning")
     [context] = list_actors(filters=[("name", "=", f"context:{borrower}"), ("state", "=", "ALIVE")])
     psutil.Process(context.pid).kill()
-    eventually(lambda: not _is_alive(runner), 10, "it outlived its context")
-    eventually(lambda: api.http.get(f"/contexts/{borrower}").status_code == 404, 5)
+    eventually(lambda: not is_alive(runner), why="it outlived its context")
+    eventually(lambda: api.http.get(f"/contexts/{borrower}").status_code == 404)
 
 
 def test_one_that_died_before_it_was_lent_is_passed_over(api, borrower):
     [ready] = eventually(_ready).values()
-    ready.kill()
+    kill(ready)
     assert api.http.post(f"/contexts/passes-over?{SHARED}").status_code == 200
     assert api.run("lent", "hello.RunnerName", "passes-over").startswith("passes-over/")
     assert api.http.delete("/contexts/passes-over").status_code == 200

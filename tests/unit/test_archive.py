@@ -15,7 +15,7 @@ import pytest
 
 from rayjobs.spark import archive, jvm
 from rayjobs.spark.archive import Archive, ArchiveNotMade
-from tests.service import eventually
+from tests.service import eventually, is_alive
 
 CLASSES = "java/lang/Object\njava/lang/String\njava/util/ArrayList\nno/such/Class\n"
 
@@ -123,18 +123,11 @@ def test_what_makes_it_meanwhile_has_idle_priority_and_ends_with_the_block(small
     """This process may have other children: a service that tests share."""
     before = set(psutil.Process().children())
     with archive.made_meanwhile(small):
-        eventually((small.path.parent / "lock").exists)
+        eventually((small.path.parent / "lock").exists, 200)  # idle priority: it waits for whoever else computes
         (maker,) = set(psutil.Process().children()) - before
         makers = [maker, *maker.children(recursive=True)]
         assert {os.sched_getscheduler(process.pid) for process in makers} == {os.SCHED_IDLE}
-    eventually(lambda: not any(_runs(process) for process in makers))
+    eventually(lambda: not any(is_alive(process) for process in makers))
     small.make()
     with archive.made_meanwhile(small):
         assert set(psutil.Process().children()) <= before
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from rayjobs import cluster_service
 from rayjobs.actor_lines import Peer
 from rayjobs.cluster_service import ClusterService
-from rayjobs.errors import ActorGone, NoSuchBinary
+from rayjobs.errors import ActorGone, NoRunningJob, NoSuchBinary
+from rayjobs.records import BinaryInfo, BinaryType, JobInfo, JobReply
+from rayjobs.states import JobEvent, JobState
 
 
 class FakeLine:
@@ -124,3 +127,68 @@ async def test_a_service_that_is_closed_can_be_asked_again(service: ClusterServi
     service.close()
     assert node.lines[0].gone.done()
     assert await service.list_data_files() == "through Ray"
+
+
+class Scripted(ClusterService):
+    """Each question, by its verb, is answered by the next one of its answers, the last one again and again."""
+
+    def __init__(self, **answers: list[Any]):
+        super().__init__(1000, 1000)
+        self._answers = answers
+        self.asked: list[str] = []
+
+    async def _ask(self, actor: str, verb: str, *args: Any) -> Any:
+        self.asked.append(verb)
+        answers = self._answers[verb]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+JOB = JobInfo(
+    "j",
+    "c1",
+    "ctx",
+    BinaryInfo("app", BinaryType.EGG, datetime(2026, 1, 2, tzinfo=UTC), "e" * 64, 12),
+    "a.Job",
+    JobState.STARTED,
+    datetime(2026, 1, 2, tzinfo=UTC),
+).after(JobEvent.VALIDATED)
+DONE = JOB.after(JobEvent.SUCCEEDED)
+
+
+async def test_a_kill_between_a_contexts_death_and_its_restart_is_not_lost() -> None:
+    """The job is RUNNING, as far as the store knows; its context is gone, and not RESTARTING yet."""
+    killed = JOB.after(JobEvent.KILLED)
+    service = Scripted(
+        get_job=[JobReply(JOB)], kill_job=[ActorGone("killed")], kill_restarting_job=[None, None, None, killed]
+    )
+    assert await service.kill_job("j") == killed
+    assert service.asked.count("kill_restarting_job") == 4
+
+
+async def test_a_kill_of_a_job_that_ends_meanwhile_says_that_none_runs() -> None:
+    service = Scripted(
+        get_job=[JobReply(JOB), JobReply(DONE)], kill_job=[NoRunningJob("over")], kill_restarting_job=[None]
+    )
+    with pytest.raises(NoRunningJob, match="No running job with ID j"):
+        await service.kill_job("j")
+
+
+@pytest.mark.parametrize(
+    ("job", "of_context", "of_store", "asked"),
+    [
+        (JOB, b"so far", b"", ["job_log"]),
+        (JOB, b"", b"it has ended since", ["job_log", "read_log"]),
+        (JOB, ActorGone("killed"), b"of the one that died", ["job_log", "read_log"]),
+        (DONE, b"", b"all", ["read_log"]),
+        (DONE, b"not moved yet", b"", ["read_log", "job_log"]),
+    ],
+)
+async def test_a_log_is_found_wherever_it_is_while_it_moves_to_the_store(
+    job: JobInfo, of_context: Any, of_store: bytes, asked: list[str]
+) -> None:
+    service = Scripted(get_job=[JobReply(job)], job_log=[of_context], read_log=[of_store])
+    assert await service.job_log("j") == (of_store or of_context)
+    assert [verb for verb in service.asked if verb != "get_job"] == asked

@@ -262,14 +262,27 @@ async def test_a_short_job_whose_runner_dies_is_stored_and_its_spark_work_ended(
     assert place.cancelled == ["j1"]
 
 
-async def test_a_job_whose_runner_went_with_spark_is_left_to_who_ends_its_context(place: Place) -> None:
+@pytest.mark.parametrize("how", [ActorGone("its owner died"), Failed(BAD)])
+async def test_a_job_that_went_with_spark_is_left_to_who_ends_its_context(place: Place, how: Any) -> None:
+    """Its runner has died as well, or its call of the JVM broke off, which looks like an error of its own."""
     place.spark_is_up.clear()
     job = place.run(is_secret=False)
-    place.runner.outcome.set_exception(ActorGone("its owner died"))
+    if isinstance(how, Failed):
+        place.runner.outcome.set_result(how)
+    else:
+        place.runner.outcome.set_exception(how)
     await asyncio.sleep(0.05)
     gone = ErrorData("its Spark is gone", "", "")
     assert await soon(job.end(JobEvent.CONTEXT_LOST, gone))
     assert (await stored(place)).job.error == gone
+
+
+async def test_a_job_whose_runner_died_is_told_of_when_its_runner_has_gone(place: Place) -> None:
+    """So its slot is free for whoever posts the next one then."""
+    job = place.run(is_secret=False)
+    place.runner.outcome.set_exception(ActorGone("it died"))
+    assert (await soon(job.wait(LONG_S))).job.state is JobState.ERROR
+    assert place.pool.calls == ["ended"]
     assert place.cancelled == ["j1"]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from rayjobs import local_ray
+from rayjobs import local_ray, start_anew
 
 SERVER = """
 import socket, subprocess, sys, time
@@ -85,6 +85,7 @@ def test_a_server_that_is_asked_to_stop_wants_no_new_ray(servers: list[subproces
     os.kill(ray, signal.SIGKILL)
     with pytest.raises(subprocess.TimeoutExpired):
         server.wait(2)
+    assert start_anew.VARIABLE not in psutil.Process(server.pid).environ()
     assert psutil.Process(server.pid).children() in ([], [psutil.Process(ray)] if psutil.pid_exists(ray) else [])
 
 

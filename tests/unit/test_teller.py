@@ -46,7 +46,7 @@ def test_a_job_that_goes_on_is_told_of_once_and_not_before_its_time(told: Told) 
     teller = Teller(told.tell)
     began = time.monotonic()
     teller.passed("j", at_once=False)
-    eventually(lambda: told == ["j"], 5, "the job was never told of")
+    eventually(lambda: told == ["j"], why="the job was never told of")
     assert time.monotonic() - began >= PATIENCE_S
     time.sleep(LONG_S)
     teller.over()
@@ -63,7 +63,7 @@ def test_short_jobs_are_never_told_of_and_the_long_one_after_them_is(told: Told)
         if time.monotonic() - began >= PATIENCE_S:  # the machine was busy
             may_be_told.add(f"j{number}")
     teller.passed("long", at_once=False)
-    eventually(lambda: "long" in told, 5, "the job was never told of")
+    eventually(lambda: "long" in told, why="the job was never told of")
     teller.over()
     assert set(told) <= may_be_told
 
@@ -72,7 +72,7 @@ def test_each_of_several_long_jobs_is_told_of(told: Told) -> None:
     teller = Teller(told.tell)
     for number in range(5):
         teller.passed(f"j{number}", at_once=False)
-        eventually(lambda number=number: f"j{number}" in told, 5, f"job {number} was never told of")
+        eventually(lambda number=number: f"j{number}" in told, why=f"job {number} was never told of")
         teller.over()
         time.sleep(number * PATIENCE_S)
     assert told == [f"j{number}" for number in range(5)]
@@ -98,7 +98,7 @@ def test_a_job_that_begins_as_the_thread_goes_to_sleep_is_told_of(told: Told, mo
     teller = Teller(told.tell)
     teller.passed("short", at_once=False)
     teller.over()
-    eventually(lambda: "long" in told, 5, "the job was never told of")
+    eventually(lambda: "long" in told, why="the job was never told of")
 
 
 def test_a_job_is_not_told_of_once_it_is_over(told: Told) -> None:
