@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -202,7 +203,7 @@ def _ensure(actor_class: type, name: str) -> Any:
 
     A call that was under way is made again, so each method must bear that.
     """
-    return ray.remote(actor_class).options(
+    return _as_actor(actor_class).options(
         name=name,
         namespace=NAMESPACE,
         lifetime="detached",
@@ -263,7 +264,7 @@ def spawn_host(host_id: str, settings: Settings) -> ActorHandle:
 
 def _detached(actor_class: type, name: str, settings: Settings, node: str | None) -> Any:
     variables = _context_variables()
-    return ray.remote(actor_class).options(
+    return _as_actor(actor_class).options(
         name=name,
         namespace=NAMESPACE,
         lifetime="detached",
@@ -272,6 +273,12 @@ def _detached(actor_class: type, name: str, settings: Settings, node: str | None
         runtime_env={"env_vars": variables} if variables else None,
         scheduling_strategy=_on_node(node) if node else None,
     )
+
+
+@functools.cache
+def _as_actor(actor_class: type) -> Any:
+    """It as a class of Ray's, made once: of each one that is new to it, Ray (2.60) disassembles all code, for 35 ms."""
+    return ray.remote(actor_class)
 
 
 async def prestart_workers(count: int) -> None:
@@ -304,7 +311,7 @@ def spawn_runner(name: str, session: jvm.SessionAddress) -> ActorHandle:
     """A runner beside the actor that calls this: same node, dies with it; attached to the application of `session`."""
     from rayjobs.runner import Runner
 
-    options = ray.remote(Runner).options(
+    options = _as_actor(Runner).options(
         name=name,
         namespace=NAMESPACE,
         num_cpus=0,
