@@ -229,7 +229,7 @@ class Context:
         if self._place is None:
             raise self._still_starting()
         if self._over.done() and not self._over.result().expected:
-            await asyncio.sleep(BURIAL_S)
+            await asyncio.sleep(BURIAL_S)  # what the supervisor makes of its death says more than we could
         binaries = await self._place.binaries.latest(names_to_find(submission))
         if submission.job_id not in self._jobs:
             self._refuse_if_full_or_unfit(submission, binaries)

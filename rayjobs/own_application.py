@@ -68,9 +68,11 @@ class OwnApplication:
         return f"its Spark cannot be watched any more: {first.exception()!r}" if first.exception() else first.result()
 
     async def is_up(self) -> bool:
+        if self._running is None:
+            return False
         try:
             async with asyncio.timeout(cluster.PING_TIMEOUT_S):
-                return not (await self._in_jvm(spark.pulse, self._started())).is_stopped
+                return not (await self._in_jvm(spark.pulse, self._running)).is_stopped
         except (spark.JvmSilent, TimeoutError):
             return False
 

@@ -143,8 +143,8 @@ def pulse(running: RunningSpark) -> Pulse:
     """It holds the executors, too. Raises `JvmSilent` if the JVM does not answer: it has ended then, or hangs."""
     drivers = 1
     try:
-        context = running.session.sparkContext._jsc.sc()
-        if context.isStopped():
+        java_context = running.session.sparkContext._jsc  # None once this process has stopped it
+        if java_context is None or (context := java_context.sc()).isStopped():
             return Pulse(True, 0, 0)
         running.app_master.hold_executors()
         executors = context.getExecutorMemoryStatus().size() - drivers

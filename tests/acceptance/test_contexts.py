@@ -122,7 +122,10 @@ def test_a_context_whose_spark_a_job_stops_is_killed_and_its_name_is_free(api):
     api.upload_jobs("stopper", "hello")
     assert api.http.post("/contexts/stopped?num-cpu-cores=1").status_code == 200
     context_id = _context_id(api, "stopped")
+    other = api.start("stopper", "hello.SpinInStage", "stopped").json()["jobId"]
+    api.await_log(other, "in a stage")
     api.start("stopper", "hello.StopSpark", "stopped")
+    assert "was stopped from outside" in api.ended(other)["result"]["message"]
     eventually(lambda: "stopped" not in api.http.get("/contexts").json())
     _gone(context_id)
 
