@@ -50,7 +50,7 @@ def joined(two_nodes: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFa
     address = two_nodes.stdout.readline().strip()
     folder = tmp_path_factory.mktemp("joined")
     config = folder / "rayjobs.conf"
-    config.write_text("contexts.executor-timeout-s = 30")
+    config.write_text("contexts.executor-timeout-s = 15")
     service = Service(folder / "data", ["--address", address, "--config", str(config)])
     service.start()
     yield service
