@@ -6,9 +6,12 @@ with it, and would pay 13 MiB and 0.1 s for a database that it never opens.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rayjobs.errors import StorageFailure
 from rayjobs.store import rows, sql
 
 if TYPE_CHECKING:
@@ -37,3 +40,20 @@ def failures() -> tuple[type[Exception], ...]:
     import duckdb
 
     return duckdb.Error, OSError
+
+
+def as_storage_failure(error: Exception) -> StorageFailure:
+    failure = StorageFailure(f"the job store failed: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+@contextlib.contextmanager
+def storage_failure(what: str) -> Iterator[None]:
+    """Raises what the disk, DuckDB or an earlier layer of ours failed with as `StorageFailure` of `what`."""
+    try:
+        yield
+    except StorageFailure as error:
+        raise StorageFailure(f"{what}: {error.message}") from error
+    except failures() as error:
+        raise StorageFailure(f"{what}: {error}") from error

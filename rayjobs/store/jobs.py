@@ -14,11 +14,14 @@ from rayjobs.store import rows
 from rayjobs.store.blobs import Blobs
 from rayjobs.store.writes import Whole
 
+Execute = Callable[..., list[rows.Row]]
+"""Runs a named query with its values, and returns its rows."""
+
 
 class JobRows:
-    """`execute` runs a named query with its values, and returns its rows. Each method bears repetition."""
+    """Each method bears repetition."""
 
-    def __init__(self, execute: Callable[..., list[rows.Row]], blobs: Blobs):
+    def __init__(self, execute: Execute, blobs: Blobs):
         self._execute = execute
         self._blobs = blobs
 
@@ -85,6 +88,13 @@ class JobRows:
         for info in ended:
             self.change(info, leaving)
         return [info.job_id for info in ended]
+
+    def delete(self, job_ids: list[str]) -> None:
+        """With their results and callbacks."""
+        if job_ids:
+            self._execute("delete_results", job_ids=job_ids)
+            self._execute("delete_callbacks", job_ids=job_ids)
+            self._execute("delete_jobs", job_ids=job_ids)
 
     def _insert(self, whole: list[rows.Row]) -> None:
         self._execute("record_jobs", **{column: [row[column] for row in whole] for column in whole[0]})

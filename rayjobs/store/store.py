@@ -11,9 +11,9 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,16 +21,7 @@ from typing import Any, TypeVar
 from rayjobs import actor_lines
 from rayjobs.binaries import check_content
 from rayjobs.change_count import ChangeCount
-from rayjobs.errors import (
-    BinaryInUse,
-    ErrorData,
-    JobNotOver,
-    NoSuchBinary,
-    NoSuchCallback,
-    NoSuchJob,
-    RayJobsError,
-    StorageFailure,
-)
+from rayjobs.errors import ErrorData, NoSuchBinary, NoSuchJob, RayJobsError, StorageFailure
 from rayjobs.gathering import Outcome
 from rayjobs.process_log import log_to_stderr
 from rayjobs.records import (
@@ -43,14 +34,19 @@ from rayjobs.records import (
     JobReply,
     utc_now,
 )
-from rayjobs.states import CONTEXT_FINAL, JOB_FINAL, ContextState, JobEvent, JobState, job_states_leading
+from rayjobs.states import CONTEXT_FINAL, JOB_FINAL, JobState
 from rayjobs.store import database, rows, under_way
+from rayjobs.store.binaries import BinaryRows
 from rayjobs.store.blobs import Blobs, Upload, changes_file, safe_job_id
+from rayjobs.store.callbacks import CallbackRows, callback_of
+from rayjobs.store.contexts import ContextRows
 from rayjobs.store.data_files import DataFile, DataFiles
+from rayjobs.store.database import as_storage_failure, storage_failure
 from rayjobs.store.group import GroupCommit, Operation
 from rayjobs.store.jobs import JobRows
 from rayjobs.store.journal import Journals, News, journals_folder
 from rayjobs.store.uploads import Uploads
+from rayjobs.store.writer import Writer
 from rayjobs.store.writes import Changed, Created, Finished, JobWrite, Whole
 
 T = TypeVar("T")
@@ -68,7 +64,6 @@ class Store:
         log_to_stderr()
         self._folder = data_dir
         self._inline_result_bytes = inline_result_bytes
-        self._group = GroupCommit(self._commit)
         self._reader_thread = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="store-files")
         try:
@@ -76,12 +71,16 @@ class Store:
             # Threads of their own: the sync of a large upload must not delay the ends of jobs.
             self._uploads = Uploads(self._blobs, ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="store-uploads"))
             self._data_files = DataFiles(Path(data_dir) / "data")
-            self._writer = database.connect(Path(data_dir) / "rayjobs.duckdb")
-            self._reader = self._writer.cursor()
-            self._jobs = JobRows(self._execute, self._blobs)
+            self._writer = Writer(Path(data_dir) / "rayjobs.duckdb")
+            self._group = GroupCommit(self._writer.commit)
+            execute = self._writer.execute
+            self._binaries = BinaryRows(execute, self._blobs)
+            self._jobs = JobRows(execute, self._blobs)
+            self._contexts = ContextRows(execute, self._jobs)
+            self._callbacks = CallbackRows(execute)
             # Only now is the folder ours alone.
             self._blobs.remove_uploads()
-            self._remove_unused_contents()
+            self._binaries.remove_unused_contents()
             self._journals = Journals(journals_folder(Path(data_dir)), self._taken_of_journals(Path(data_dir)))
             self._changes = ChangeCount(changes_file(Path(data_dir)))
             self._changes.grow()
@@ -107,8 +106,8 @@ class Store:
                 await self._catch_up()
             except StorageFailure:
                 log.exception("the journals of jobs could not be taken in; the next store does")
-            await self._group.close(last=self._checkpoint)
-            await _in(self._reader_thread, self._reader.close)
+            await self._group.close(last=self._writer.checkpoint)
+            await _in(self._reader_thread, self._writer.reader.close)
             await asyncio.to_thread(self._writer.close)
             self._changes.close()
 
@@ -116,7 +115,7 @@ class Store:
 
     async def begin_upload(self) -> str:
         """The id of a new, empty upload."""
-        with _storage_failure("can't save an upload"):
+        with storage_failure("can't save an upload"):
             return await self._uploads.begin()
 
     async def append_upload(self, upload_id: str, offset: int, chunk: bytes) -> None:
@@ -124,7 +123,7 @@ class Store:
 
         Chunks land in the order of the calls. A failure of the disk ends the upload.
         """
-        with _storage_failure("can't save an upload"):
+        with storage_failure("can't save an upload"):
             await self._uploads.append(upload_id, offset, chunk)
 
     async def finish_upload(self, upload_id: str, app_name: str, binary_type: BinaryType) -> BinaryInfo:
@@ -132,11 +131,11 @@ class Store:
 
         async def keep(upload: Upload) -> BinaryInfo:
             await _in(self._file_threads, check_content, upload.path, binary_type)
-            info = await self._group.run(lambda: self._add_binary(upload, app_name, binary_type))
+            info = await self._group.run(lambda: self._binaries.add(upload, app_name, binary_type))
             self._note_change()
             return info
 
-        with _storage_failure(f"can't save binary: {app_name}"):
+        with storage_failure(f"can't save binary: {app_name}"):
             return await self._uploads.finish(upload_id, keep)
 
     async def finish_data_upload(self, upload_id: str, prefix: str) -> str:
@@ -145,12 +144,12 @@ class Store:
         async def keep(upload: Upload) -> str:
             return await _in(self._file_threads, self._data_files.keep, upload, prefix, utc_now())
 
-        with _storage_failure(f"can't save data file: {prefix}"):
+        with storage_failure(f"can't save data file: {prefix}"):
             return await self._uploads.finish(upload_id, keep)
 
     async def abort_upload(self, upload_id: str) -> None:
         """Remove an upload; nothing happens if it is not there."""
-        with _storage_failure("can't remove an upload"):
+        with storage_failure("can't remove an upload"):
             await self._uploads.abort(upload_id)
 
     # Binaries
@@ -172,58 +171,58 @@ class Store:
 
     async def read_binary(self, sha256: str, offset: int, limit_bytes: int) -> bytes:
         """At most `limit_bytes` of a content from `offset` on, none at its end; raises `NoSuchBinary`."""
-        with _storage_failure("can't read binary"):
+        with storage_failure("can't read binary"):
             return await _in(self._file_threads, self._blobs.read_binary, sha256, offset, limit_bytes)
 
     async def delete_binary(self, app_name: str) -> None:
         """Delete all versions; raises `BinaryInUse`, `NoSuchBinary`. Ended jobs still tell what they ran."""
-        await self._group.run(lambda: self._delete_binary(app_name))
+        await self._group.run(lambda: self._binaries.delete(app_name))
         self._note_change()
         # A write of its own: files go once no row can come back. What fails here is done at the next start.
         with contextlib.suppress(StorageFailure):
-            await self._group.run(self._remove_unused_contents)
+            await self._group.run(self._binaries.remove_unused_contents)
 
     # Data files: each is named by its path on this node, or by the last part of it.
 
     async def list_data_files(self) -> list[str]:
         """Their absolute paths."""
-        with _storage_failure("can't list the data files"):
+        with storage_failure("can't list the data files"):
             return await _in(self._file_threads, self._data_files.paths)
 
     async def find_data_file(self, name: str) -> DataFile:
         """Raises `NoSuchDataFile`."""
-        with _storage_failure(f"can't find data file {name}"):
+        with storage_failure(f"can't find data file {name}"):
             return await _in(self._file_threads, self._data_files.find, name)
 
     async def read_data_file(self, name: str, offset: int, limit_bytes: int) -> bytes:
         """At most `limit_bytes` of it from `offset` on, none at its end; raises `NoSuchDataFile`."""
-        with _storage_failure(f"can't read data file {name}"):
+        with storage_failure(f"can't read data file {name}"):
             return await _in(self._file_threads, self._data_files.read, name, offset, limit_bytes)
 
     async def delete_data_file(self, name: str) -> None:
         """Raises `NoSuchDataFile`."""
-        with _storage_failure(f"can't delete data file {name}"):
+        with storage_failure(f"can't delete data file {name}"):
             await _in(self._file_threads, self._data_files.remove, name)
 
     async def reset_data_files(self, wait: bool) -> None:
         """Delete all of them; `wait` for that, or let it go on in the background."""
         deletion = asyncio.get_running_loop().run_in_executor(self._file_threads, self._data_files.remove_all)
         if wait:
-            with _storage_failure("can't delete the data files"):
+            with storage_failure("can't delete the data files"):
                 await deletion
 
     # Contexts
 
     async def save_context(self, info: ContextInfo) -> None:
         """Insert or replace the context's row."""
-        await self._group.run(lambda: self._save_context(info))
+        await self._group.run(lambda: self._contexts.save(info))
 
     async def end_context(self, info: ContextInfo, error: ErrorData) -> list[str]:
         """Write a context's final state and end the jobs it leaves, with `error`, at once; the ids of those jobs.
 
         From then on it takes no new job and no change of one.
         """
-        return await self._with_what_it_left(info, lambda: self._end_context(info, error))
+        return await self._with_what_it_left(info, lambda: self._contexts.end(info, error))
 
     async def get_context(self, context_id: str) -> ContextInfo | None:
         found = await self._read("get_context", id=context_id)
@@ -234,7 +233,7 @@ class Store:
 
         Returns the ids of all these jobs.
         """
-        return await self._with_what_it_left(info, lambda: self._restart_context(info, error))
+        return await self._with_what_it_left(info, lambda: self._contexts.restart(info, error))
 
     async def _with_what_it_left(self, info: ContextInfo, operation: Operation[list[str]]) -> list[str]:
         """The operation, in one transaction with the jobs that only the notes of a context which died have.
@@ -252,7 +251,7 @@ class Store:
             log.exception("jobs that context %s had begun leave no record", info.id)
         if ended is None:
             ended = await self._group.run(operation)
-        with _storage_failure("can't remove the notes of jobs under way"):
+        with storage_failure("can't remove the notes of jobs under way"):
             await _in(self._file_threads, under_way.forget, folder, info.id)
         return ended
 
@@ -266,18 +265,23 @@ class Store:
 
         Returns how many jobs. What has not ended stays, however old.
         """
-        final, since = _values(JOB_FINAL), rows.zoneless(before)
+        final, since = sorted(JOB_FINAL), rows.zoneless(before)
         old = await self._read_jobs("old_jobs", final=final, before=since, pending=CallbackState.PENDING.value)
         job_ids = [row["job_id"] for row in old]
         # Files first: what cannot be removed now is found again as long as it has a row.
-        with _storage_failure("can't delete old results"):
+        with storage_failure("can't delete old results"):
             await _in(self._file_threads, self._blobs.remove_jobs, job_ids)
-        await self._group.run(lambda: self._delete_jobs(job_ids, since))
+
+        def delete() -> None:
+            self._jobs.delete(job_ids)
+            self._contexts.delete_old(since)
+
+        await self._group.run(delete)
         return len(job_ids)
 
     async def unfinished_contexts(self) -> list[ContextInfo]:
         """Those in states that are not final, oldest first."""
-        found = await self._read("unfinished_contexts", final=_values(CONTEXT_FINAL))
+        found = await self._read("unfinished_contexts", final=sorted(CONTEXT_FINAL))
         return [rows.context_of(row) for row in found]
 
     # Jobs
@@ -326,7 +330,7 @@ class Store:
         """The draft of a file for a result that is too large for the database."""
         if not self._is_large(result_json):
             return None
-        with _storage_failure(f"can't save the result of job {info.job_id}"):
+        with storage_failure(f"can't save the result of job {info.job_id}"):
             return await _in(self._file_threads, self._blobs.draft_result, result_json.encode())
 
     async def get_job(self, job_id: str, longest_result_bytes: int | None = None) -> JobReply:
@@ -356,16 +360,16 @@ class Store:
 
     async def end_orphans(self, error: ErrorData) -> list[str]:
         """End the unfinished jobs of contexts that have ended, with `error`; the ids of those jobs."""
-        return await self._group.run(lambda: self._end_orphans(error))
+        return await self._group.run(lambda: self._contexts.end_orphans(error))
 
     async def save_log(self, job_id: str, content: bytes) -> None:
         """Replace the job's log; raises `NoSuchJob` for an id that no job can have."""
-        with _storage_failure(f"can't save the log of job {job_id}"):
+        with storage_failure(f"can't save the log of job {job_id}"):
             await _in(self._file_threads, self._blobs.save_log, job_id, content)
 
     async def read_log(self, job_id: str) -> bytes:
         """The job's log, empty if there is none; raises `NoSuchJob` for an id that no job can have."""
-        with _storage_failure(f"can't read the log of job {job_id}"):
+        with storage_failure(f"can't read the log of job {job_id}"):
             return await _in(self._file_threads, self._blobs.read_log, job_id)
 
     # Callbacks
@@ -373,7 +377,7 @@ class Store:
     async def get_callback(self, job_id: str) -> Callback:
         """WAITING until the job is over; raises `NoSuchJob`, `NoSuchCallback`."""
         found = await self._read_jobs("get_callback", job_id=job_id, waiting=CallbackState.WAITING.value)
-        return _callback_of(job_id, found)
+        return callback_of(job_id, found)
 
     async def due_callbacks(self, now: datetime, sending: list[str], limit: int, per_receiver: int) -> list[Callback]:
         """At most `limit` callbacks whose next attempt is due, oldest first, without those of the jobs in `sending`.
@@ -386,137 +390,37 @@ class Store:
 
     async def record_attempt(self, before: Callback, after: Callback) -> None:
         """Write what an attempt came to; nothing if the callback is no longer as `before`. Bears repetition."""
-        await self._group.run(lambda: self._change_callback(before, after))
+        await self._group.run(lambda: self._callbacks.change(before, after))
 
     async def resend_callback(self, job_id: str) -> Callback:
         """The callback, due now, whatever became of it; raises `NoSuchJob`, `NoSuchCallback`, `JobNotOver`."""
         await self._catch_up()
-        return await self._group.run(lambda: self._resend_callback(job_id))
-
-    # Operations run in the writer's thread, inside a batch's transaction. One that refuses with an error of
-    # ours does so before its first change, for the batch goes on; each may run again if its batch rolls back.
-
-    def _add_binary(self, upload: Upload, app_name: str, binary_type: BinaryType) -> BinaryInfo:
-        time = utc_now()
-        last = rows.utc(self._execute("last_upload_time", app_name=app_name)[0]["upload_time"])
-        if last and last >= time:
-            time = last + timedelta(milliseconds=1)
-        self._blobs.keep_binary(upload)
-        info = BinaryInfo(app_name, binary_type, time, upload.sha.hexdigest(), upload.size_bytes)
-        self._execute("add_binary", **rows.row_of_binary(info))
-        return info
-
-    def _delete_binary(self, app_name: str) -> None:
-        jobs = self._execute("job_ids_of_binary", app_name=app_name, final=_values(JOB_FINAL))
-        if jobs:
-            raise BinaryInUse(f"Binary is in use by job(s): {', '.join(row['job_id'] for row in jobs)}")
-        if not self._changed("delete_binary", app_name=app_name):
-            raise NoSuchBinary(f"can't find binary with name {app_name}")
+        return await self._group.run(lambda: self._callbacks.resend(job_id))
 
     def _note_change(self) -> None:
         """A binary has come or gone: contexts on this node, which do not ask for each job, look anew."""
-        with _storage_failure("can't note a change of binaries"):
+        with storage_failure("can't note a change of binaries"):
             self._changes.grow()
-
-    def _remove_unused_contents(self) -> None:
-        used = self._execute("contents_in_use", final=_values(JOB_FINAL))
-        self._blobs.remove_binaries_except({row["sha256"] for row in used})
-
-    def _save_context(self, info: ContextInfo) -> None:
-        self._execute("save_context", **rows.row_of_context(info))
-
-    def _end_context(self, info: ContextInfo, error: ErrorData) -> list[str]:
-        self._save_context(info)
-        return self._jobs.lose("jobs_of_context", error, context_id=info.id)
-
-    def _restart_context(self, info: ContextInfo, error: ErrorData) -> list[str]:
-        self._save_context(info)
-        leaving = job_states_leading(JobEvent.CONTEXT_RESTARTING)
-        found = self._execute("jobs_of_context", context_id=info.id, states=_values(leaving))
-        again = [job for job in map(rows.job_of, found) if job.is_async]
-        for job in again:
-            self._jobs.change(job.after(JobEvent.CONTEXT_RESTARTING, error), leaving)
-        restarting = {job["job_id"] for job in self._restarting(info.id)}
-        ending = job_states_leading(JobEvent.CONTEXT_LOST)
-        found = self._execute("jobs_of_context", context_id=info.id, states=_values(ending))
-        others = [job for job in map(rows.job_of, found) if job.job_id not in restarting]
-        for job in others:
-            self._jobs.change(job.after(JobEvent.CONTEXT_LOST, error), ending)
-        return sorted(restarting.union(job.job_id for job in others))
-
-    def _restarting(self, context_id: str) -> list[rows.Row]:
-        return self._execute("restartable_jobs", context_id=context_id, state=JobState.RESTARTING.value)
 
     def _record_news(self, record: Callable[[list[rows.Row]], None], news: News) -> None:
         if news.rows:
             record(news.rows)
         for path, end in news.ends.items():
-            self._execute("note_journal", name=path.name, taken_bytes=end)
+            self._writer.execute("note_journal", name=path.name, taken_bytes=end)
 
     def _taken_of_journals(self, data_dir: Path) -> dict[Path, int]:
         """Up to where each journal is in the database; those that are gone are forgotten."""
-        taken = {journals_folder(data_dir) / row["name"]: row["taken_bytes"] for row in self._execute("journals")}
+        known = self._writer.execute("journals")
+        taken = {journals_folder(data_dir) / row["name"]: row["taken_bytes"] for row in known}
         for path in [path for path in taken if not path.exists()]:
-            self._execute("forget_journal", name=path.name)
+            self._writer.execute("forget_journal", name=path.name)
         return taken
-
-    def _delete_jobs(self, job_ids: list[str], before: datetime) -> None:
-        if job_ids:
-            self._execute("delete_results", job_ids=job_ids)
-            self._execute("delete_callbacks", job_ids=job_ids)
-            self._execute("delete_jobs", job_ids=job_ids)
-        self._execute("delete_old_contexts", final=_values(CONTEXT_FINAL), before=before)
-
-    def _end_orphans(self, error: ErrorData) -> list[str]:
-        return self._jobs.lose("orphaned_jobs", error, final=_values(CONTEXT_FINAL))
-
-    def _change_callback(self, before: Callback, after: Callback) -> None:
-        known = {"known_attempts": before.attempts, "known_next_attempt": rows.zoneless(before.next_attempt)}
-        self._execute("change_callback", **rows.row_of_callback(after), **known)
-
-    def _resend_callback(self, job_id: str) -> Callback:
-        found = self._execute("get_callback", job_id=job_id, waiting=CallbackState.WAITING.value)
-        callback = _callback_of(job_id, found)
-        if callback.state is CallbackState.WAITING:
-            raise JobNotOver(f"job {job_id} is not over: its callback is sent when it is")
-        again = callback.again(utc_now())
-        self._change_callback(callback, again)
-        return again
-
-    # The database
-
-    def _commit(self, operations: list[Operation[Any]]) -> list[Outcome[Any]]:
-        """All in one transaction; if that fails as a whole, each in its own, so that only the guilty fails."""
-        try:
-            return self._transaction(operations)
-        except Exception as error:
-            if len(operations) == 1:
-                return [Outcome(error=_as_storage_failure(error))]
-            return [outcome for operation in operations for outcome in self._commit([operation])]
-
-    def _transaction(self, operations: list[Operation[Any]]) -> list[Outcome[Any]]:
-        self._writer.begin()
-        try:
-            outcomes = [_outcome(operation) for operation in operations]
-            self._writer.commit()
-        except Exception:
-            with contextlib.suppress(*database.failures()):  # a failed commit has rolled back already
-                self._writer.rollback()
-            raise
-        return outcomes
-
-    def _execute(self, query: str, **values: rows.Value) -> list[rows.Row]:
-        return database.fetch(self._writer, query, values)
-
-    def _changed(self, query: str, **values: rows.Value) -> bool:
-        """True if a statement that changes rows changed any. DuckDB answers those with a count."""
-        return self._execute(query, **values)[0]["Count"] > 0
 
     async def _read(self, query: str, **values: rows.Value) -> list[rows.Row]:
         if self._group.closed:
             raise StorageFailure("the job store is closed")
-        with _storage_failure("can't read the job store"):
-            return await _in(self._reader_thread, database.fetch, self._reader, query, values)
+        with storage_failure("can't read the job store"):
+            return await _in(self._reader_thread, database.fetch, self._writer.reader, query, values)
 
     async def _read_jobs(self, query: str, **values: rows.Value) -> list[rows.Row]:
         """`_read`, once the journals are taken in."""
@@ -525,7 +429,7 @@ class Store:
         return await self._read(query, **values)
 
     async def _result_in_file(self, job_id: str, longest_bytes: int | None) -> str | None:
-        with _storage_failure(f"can't read the result of job {job_id}"):
+        with storage_failure(f"can't read the result of job {job_id}"):
             content = await _in(self._file_threads, self._blobs.read_result, job_id, longest_bytes)
         return None if content is None else content.decode()
 
@@ -542,7 +446,7 @@ class Store:
     async def _catch_up(self) -> None:
         """Have in the database what the journals hold: whatever was acknowledged is there for what comes next."""
         async with self._catching_up:
-            with _storage_failure("can't take in the journals of jobs"):
+            with storage_failure("can't take in the journals of jobs"):
                 sizes = self._journals.sizes()
                 while (news := self._journals.news(sizes)).ends:
                     await self._take_in(news)
@@ -554,18 +458,6 @@ class Store:
         except StorageFailure:  # an id that another job has
             await self._group.run(partial(self._record_news, self._jobs.record_missing, news))
 
-    def _checkpoint(self) -> None:
-        with _storage_failure("can't checkpoint the job store"):
-            self._writer.execute("CHECKPOINT")
-
-
-def _callback_of(job_id: str, found: list[rows.Row]) -> Callback:
-    if not found:
-        raise NoSuchJob(f"No such job ID {job_id}")
-    if found[0]["url"] is None:
-        raise NoSuchCallback(f"job {job_id} was started without a callbackUrl")
-    return rows.callback_of(found[0])
-
 
 async def _outcome_of(write: Awaitable[T]) -> Outcome[T]:
     try:
@@ -573,36 +465,8 @@ async def _outcome_of(write: Awaitable[T]) -> Outcome[T]:
     except RayJobsError as error:
         return Outcome(error=error)
     except Exception as error:  # which must not be that of the writes beside it
-        return Outcome(error=_as_storage_failure(error))
-
-
-def _outcome(operation: Operation[T]) -> Outcome[T]:
-    try:
-        return Outcome(operation())
-    except RayJobsError as error:
-        return Outcome(error=error)
-
-
-def _as_storage_failure(error: Exception) -> StorageFailure:
-    failure = StorageFailure(f"the job store failed: {error}")
-    failure.__cause__ = error
-    return failure
-
-
-@contextlib.contextmanager
-def _storage_failure(what: str) -> Iterator[None]:
-    """Raises what the disk, DuckDB or an earlier layer of ours failed with as `StorageFailure` of `what`."""
-    try:
-        yield
-    except StorageFailure as error:
-        raise StorageFailure(f"{what}: {error.message}") from error
-    except database.failures() as error:
-        raise StorageFailure(f"{what}: {error}") from error
+        return Outcome(error=as_storage_failure(error))
 
 
 async def _in(thread: ThreadPoolExecutor, function: Callable[..., T], *args: object) -> T:
     return await asyncio.get_running_loop().run_in_executor(thread, function, *args)
-
-
-def _values(states: frozenset[JobState] | frozenset[ContextState]) -> list[str]:
-    return sorted(states)

@@ -34,6 +34,7 @@ from rayjobs.states import (
     JobState,
     job_states_leading,
 )
+from rayjobs.store import binaries as binary_rows
 from rayjobs.store import store as store_module
 from rayjobs.store import uploads as uploads_module
 from rayjobs.store.data_files import DataFile
@@ -477,7 +478,7 @@ async def test_an_upload_becomes_the_latest_version(store: Store, tmp_path: Path
 async def test_versions_of_one_app_have_distinct_increasing_times(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "utc_now", lambda: START)
+    monkeypatch.setattr(binary_rows, "utc_now", lambda: START)
     infos = [await upload(store, "app", b"same") for _ in range(3)]
     assert [info.upload_time for info in infos] == [START + timedelta(milliseconds=n) for n in range(3)]
     assert await store.get_binary("app") == infos[-1]

@@ -171,10 +171,10 @@ async def test_an_unknown_job_has_no_callback(store: Store) -> None:
 
 async def test_an_end_whose_callback_cannot_be_written_is_not_written(store: Store) -> None:
     job = await running_job(store, a_job())
-    store._writer.execute("ALTER TABLE callbacks RENAME TO away")
+    store._writer._connection.execute("ALTER TABLE callbacks RENAME TO away")
     with pytest.raises(StorageFailure):
         await store.finish_job(job.after(JobEvent.SUCCEEDED), "1")
-    store._writer.execute("ALTER TABLE away RENAME TO callbacks")
+    store._writer._connection.execute("ALTER TABLE away RENAME TO callbacks")
     assert (await store.get_job("j")).job == job
     assert await store.finish_job(job.after(JobEvent.SUCCEEDED), "1")
     assert await due(store) == ["j"]
