@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,16 @@ INLINE_BYTES = 100
 START = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 EGG = BinaryInfo("app", BinaryType.EGG, START, "e" * 64, 12)
 LOST = ErrorData("the context died", "ContextLost", "no stack\nhere")
+
+
+class LocalActor:
+    """An object of this process called as an actor is."""
+
+    def __init__(self, actor: object):
+        self._actor = actor
+
+    def __getattr__(self, verb: str) -> Any:
+        return SimpleNamespace(remote=getattr(self._actor, verb))
 
 
 def accept_contents(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +23,7 @@ from rayjobs.errors import (
 )
 from rayjobs.job_run import JobRun, Workplace
 from rayjobs.job_writer import JobWriter
-from rayjobs.records import BinaryInfo, BinaryType, ContextInfo, JobInfo, JobReply, killed_error
+from rayjobs.records import BinaryInfo, ContextInfo, JobInfo, JobReply, killed_error
 from rayjobs.repetition import PROBLEM
 from rayjobs.runners import RunnerSlot
 from rayjobs.states import ContextEvent, ContextState, JobEvent, JobState
@@ -33,22 +31,10 @@ from rayjobs.store.journal import Journal, journals_folder
 from rayjobs.store.store import Store
 from rayjobs.store.under_way import UnderWay, left_by
 from rayjobs.tasks import Done, Failed, Refused, Task, UserError
+from tests.stores import EGG, INLINE_BYTES, START, LocalActor
 
-INLINE_BYTES = 100
-START = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
-EGG = BinaryInfo("app", BinaryType.EGG, START, "e" * 64, 12)
 BAD = ErrorData("bad\nthing", "ValueError", "the stack")
 LONG_S = 60.0
-
-
-class LocalActor:
-    """An object of this process called as an actor is."""
-
-    def __init__(self, actor: object):
-        self._actor = actor
-
-    def __getattr__(self, verb: str) -> Any:
-        return SimpleNamespace(remote=getattr(self._actor, verb))
 
 
 class FakeRunner:

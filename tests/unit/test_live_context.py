@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,26 +14,15 @@ from rayjobs.application import SparkFacts
 from rayjobs.errors import ActorGone, ContextInitError, StorageFailure
 from rayjobs.live_context import LiveContext
 from rayjobs.placement import Room
-from rayjobs.records import BinaryInfo, BinaryType, ContextInfo, ContextOver, JobInfo, JobReply
+from rayjobs.records import ContextInfo, ContextOver, JobInfo, JobReply
 from rayjobs.settings import Settings
 from rayjobs.spark.jvm import Gateway, SessionAddress
 from rayjobs.states import ContextState, JobEvent, JobState
 from rayjobs.store.store import Store
+from tests.stores import EGG, START, LocalActor
 
-START = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
-EGG = BinaryInfo("app", BinaryType.EGG, START, "e" * 64, 12)
 FACTS = SparkFacts("app-1", None, SessionAddress(Gateway(1, "secret"), "key"), Path("packages"))
 ATTEMPTS = 2
-
-
-class LocalActor:
-    """An object of this process called as an actor is."""
-
-    def __init__(self, actor: object):
-        self._actor = actor
-
-    def __getattr__(self, verb: str) -> Any:
-        return SimpleNamespace(remote=getattr(self._actor, verb))
 
 
 class FakeContext:
