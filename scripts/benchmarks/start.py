@@ -26,8 +26,8 @@ from scripts.benchmarks.standby import await_gone, await_ready
 SMALL = "num-cpu-cores = 1, memory-per-node = 1g"
 STANDBY_SETTINGS = f"contexts {{ standby = 1, context-settings {{ {SMALL} }} }}"
 SETTLE_S = 3.0
-STANDBY_SETTLE_S = 8.0
-"""From when an application that stands by is up until its executor is, too, and the machine is quiet."""
+APPLICATION_SETTLE_S = 8.0
+"""From when a Spark application is up until its executor is, too, and the machine is quiet."""
 COLD_NOTE = (
     "executors of one core and 1 GiB, Ray is up for both; ours from the request on, RayDP's from the first import of "
     "its new Python process on"
@@ -86,12 +86,14 @@ def shared_context(stage: Stage) -> Measured:
             create_context(service.http, "shared", "context-per-jvm=false")
 
         create()
+        time.sleep(APPLICATION_SETTLE_S)
         values = []
         for _ in counted(stage.runs(10)):
             delete_context(service.http, "shared")
             time.sleep(PAUSE_S)
             values.append(timed(create))
-        return Measured(Series(values, warm_up=1))
+        note = f"from {APPLICATION_SETTLE_S:g} s after the first one, which started the application"
+        return Measured(Series(values, warm_up=1), note=note)
 
 
 @row("standby-context", "a context that takes a Spark application from standby")
@@ -121,8 +123,8 @@ def _from_standby(
     with serving(STANDBY_SETTINGS) as service, on_ray(service.ray_address):
         for _ in counted(stage.runs(10)):
             host_id = await_ready()
-            time.sleep(STANDBY_SETTLE_S)
+            time.sleep(APPLICATION_SETTLE_S)
             values.append(timed(lambda: take(service)))
             end(service)
             await_gone(host_id)
-    return Measured(Series(values), note=f"each {STANDBY_SETTLE_S:g} s after the one that stands by was up")
+    return Measured(Series(values), note=f"each {APPLICATION_SETTLE_S:g} s after the one that stands by was up")
