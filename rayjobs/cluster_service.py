@@ -160,8 +160,10 @@ class ClusterService:
         return await self._ask(cluster.STORE, "read_log", job_id) or await self._log_so_far(job)
 
     async def _log_so_far(self, job: JobInfo) -> bytes:
-        with contextlib.suppress(ActorGone):
-            return await self._ask(cluster.context_actor_name(job.context_name), "job_log", job.job_id)
+        """What its context has of it: nothing if that is gone, or does not answer."""
+        with contextlib.suppress(ActorGone, TimeoutError):
+            async with asyncio.timeout(cluster.PING_TIMEOUT_S):
+                return await self._ask(cluster.context_actor_name(job.context_name), "job_log", job.job_id)
         return b""
 
     async def kill_job(self, job_id: str) -> JobInfo:

@@ -345,7 +345,12 @@ class Context:
 
     async def _check_spark(self) -> None:
         """A Spark that dies takes its jobs' calls, and a host the runners it has lent: no job has failed by itself."""
-        if self._application and not await self._application.is_up():
+        try:
+            is_up = self._application is None or await self._application.is_up()
+        except Exception:
+            log.exception("whether Spark is up cannot be told")
+            is_up = True
+        if not is_up:
             await asyncio.sleep(BURIAL_S)
 
     async def _watch_application(self) -> None:

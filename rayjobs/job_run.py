@@ -23,6 +23,7 @@ from rayjobs.tasks import Done, Failed, Refused, RunnerSetup, Task, error_of
 
 log = logging.getLogger(__name__)
 
+CANCEL_TIMEOUT_S = 10.0
 WITHHELD_S = 0.5
 """A job that only its waiting caller knows of, and that is over by then, goes to the store in one piece."""
 
@@ -295,7 +296,8 @@ class JobRun:
 
     async def _cancel_spark(self) -> None:
         try:
-            await self._place.cancel_spark(self.info.job_id)
+            async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                await self._place.cancel_spark(self.info.job_id)
         except Exception as error:
             log.warning("the Spark work of job %s may go on: %r", self.info.job_id, error)
 

@@ -72,7 +72,7 @@ class OwnApplication:
             return False
         try:
             async with asyncio.timeout(cluster.PING_TIMEOUT_S):
-                return not (await self._in_jvm(spark.pulse, self._running)).is_stopped
+                return not await self._in_jvm(spark.is_stopped, self._running)
         except (spark.JvmSilent, TimeoutError):
             return False
 

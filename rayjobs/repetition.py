@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -26,10 +27,15 @@ def check_repeated(submission: Submission, job: JobInfo, config: dict[str, Any])
 
     Raises what the first caller heard, `ValidationFailed`, for one that its own check refused.
     """
-    asked = (submission.app_name, *submission.dependencies), submission.class_path, submission.config
-    known = tuple(binary.app_name for binary in job.binaries), job.class_path, config
-    another = asked != known or submission.callback_url != job.callback_url
+    asked = (submission.app_name, *submission.dependencies), submission.class_path, submission.callback_url
+    known = tuple(binary.app_name for binary in job.binaries), job.class_path, job.callback_url
+    another = asked != known or not _are_same(submission.config, config)
     if another or submission.context not in (None, job.context_name):
         raise JobExists(f"job {job.job_id} exists, and is another one: {job.class_path} in context {job.context_name}")
     if job.state is JobState.ERROR and job.error and job.error.error_class == PROBLEM:
         raise ValidationFailed(job.error.message, job.error)
+
+
+def _are_same(config: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Also if one of them has been stored: it has a list then where a Python program gave a tuple."""
+    return config == other or json.loads(json.dumps(config)) == json.loads(json.dumps(other))

@@ -307,7 +307,8 @@ async def _is_free(host: Host) -> bool:
     """Whether its Spark is up and no context has a session there."""
     try:
         return await cluster.ask(host.handle.is_up.remote()) and not await cluster.ask(host.handle.sessions.remote())
-    except (ActorGone, TimeoutError):
+    except Exception as error:
+        log.info("%s is of no use: %r", host.id, error)
         return False
 
 

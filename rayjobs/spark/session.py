@@ -143,12 +143,21 @@ def pulse(running: RunningSpark) -> Pulse:
     """It holds the executors, too. Raises `JvmSilent` if the JVM does not answer: it has ended then, or hangs."""
     drivers = 1
     try:
-        java_context = running.session.sparkContext._jsc  # None once this process has stopped it
-        if java_context is None or (context := java_context.sc()).isStopped():
+        if is_stopped(running):
             return Pulse(True, 0, 0)
+        context = running.session.sparkContext._jsc.sc()
         running.app_master.hold_executors()
         executors = context.getExecutorMemoryStatus().size() - drivers
         return Pulse(False, executors, len(context.statusTracker().getActiveJobIds()))
+    except (Py4JError, OSError) as error:
+        raise JvmSilent(str(error)) from None
+
+
+def is_stopped(running: RunningSpark) -> bool:
+    """Whether Spark has been stopped, from here or elsewhere. Raises `JvmSilent` if the JVM does not answer."""
+    try:
+        java_context = running.session.sparkContext._jsc
+        return java_context is None or java_context.sc().isStopped()
     except (Py4JError, OSError) as error:
         raise JvmSilent(str(error)) from None
 

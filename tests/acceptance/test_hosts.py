@@ -139,6 +139,7 @@ def test_a_hive_context_cannot_share(on):
     assert refused.status_code == 400 and "context-per-jvm = true" in refused.json()["result"]
 
 
+@pytest.mark.timeout(900)
 def test_a_context_of_the_default_settings_takes_one_that_stands_by_and_the_pool_is_back(on, hosting):
     for name in ("first", "second"):
         taken = eventually(lambda name=name: _host_of_new(on, name), 180)
@@ -171,7 +172,7 @@ def test_an_ad_hoc_job_takes_one_that_stands_by(on, hosting):
 
 
 def test_one_that_stands_by_and_died_is_passed_over(on, hosting):
-    [ready] = eventually(lambda: len(found := _hosts(hosting, "standby")) == 1 and found)
+    [ready] = eventually(lambda: len(found := _hosts(hosting, "standby")) == 1 and found, 180)
     with_runners = 1 + len(_hosts(hosting, "shared"))
     eventually(lambda: _runners_to_lend(hosting) == with_runners, why="it has no runner to lend: it is not up")
     driver = driver_of(ready)

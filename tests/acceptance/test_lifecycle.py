@@ -174,10 +174,10 @@ def test_contexts_are_told_without_the_store(on, tuned):
 def test_a_context_that_is_not_up_in_time_is_ended_and_its_name_is_free(tmp_path):
     """Its driver JVM waits, as it starts, for a file to go that stays."""
     hangs = f"-XX:+UnlockDiagnosticVMOptions -XX:+PauseAtStartup -XX:PauseAtStartupFile={tmp_path}/paused"
-    with serving(tmp_path, "contexts.creation-timeout-s = 4") as service, service.client() as client:
+    with serving(tmp_path, "contexts.creation-timeout-s = 20") as service, service.client() as client:
         made = client.post("/contexts/slow?num-cpu-cores=1", params={"spark.driver.extraJavaOptions": hangs})
         assert (made.status_code, made.json()["status"]) == (500, "CONTEXT INIT ERROR")
-        assert made.json()["result"]["message"] == "context slow was not up within 4 s"
+        assert made.json()["result"]["message"] == "context slow was not up within 20 s"
         assert client.get("/contexts/slow").status_code == 404
         assert (tmp_path / "paused").exists()
         await_gone(hangs)
@@ -225,11 +225,11 @@ def test_a_supervised_context_that_dies_comes_back_and_runs_its_async_jobs_again
     waiter.start()
     eventually(lambda: len(on.http.get("/jobs?status=running").json()) == 2)
     _actor_process(before["id"]).kill()
-    refused: list[str] = []
+    refused: list[str | None] = []
 
     def job_that_waits_to_run_again() -> dict[str, Any] | None:
         job = on.job(job_id)
-        refused.append(on.start("jobs", "hello.Echo", "phoenix").json()["code"])
+        refused.append(on.start("jobs", "hello.Echo", "phoenix").json().get("code"))
         return job if job["status"] == "RESTARTING" else None
 
     restarting = eventually(job_that_waits_to_run_again)

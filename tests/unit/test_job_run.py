@@ -272,6 +272,16 @@ async def test_a_job_whose_runner_died_is_told_of_when_its_runner_has_gone(place
     assert place.cancelled == ["j1"]
 
 
+async def test_spark_work_that_cannot_be_cancelled_does_not_keep_a_job_from_its_end(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_run_module, "CANCEL_TIMEOUT_S", 0.05)
+    place.lent = replace(place.lent, cancel_spark=lambda job_id: asyncio.Event().wait())
+    job = place.run(is_secret=False)
+    place.runner.outcome.set_exception(ActorGone("it died"))
+    assert (await soon(job.wait(LONG_S))).job.state is JobState.ERROR
+
+
 async def test_a_class_that_is_not_there_leaves_no_record(place: Place) -> None:
     place.runner.loads = NoSuchClass("classPath a.Job not found")
     job = place.run()

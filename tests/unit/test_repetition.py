@@ -34,6 +34,10 @@ def test_another_job_may_not(other: dict[str, object]) -> None:
     assert refused.value.message == "job j1 exists, and is another one: m.C in context ctx"
 
 
+def test_a_config_is_the_same_once_it_has_been_stored() -> None:
+    check_repeated(replace(AGAIN, config={"n": (1, 2)}), JOB, {"n": [1, 2]})
+
+
 def test_the_same_job_has_the_same_jars_in_the_same_order() -> None:
     job = replace(JOB, dependencies=(replace(BINARY, app_name="b"), replace(BINARY, app_name="c")))
     check_repeated(replace(AGAIN, dependencies=("b", "c")), job, CONFIG)
