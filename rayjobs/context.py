@@ -16,12 +16,10 @@ from rayjobs.application import HostedApplication, SparkApplication, SparkFacts
 from rayjobs.change_count import ChangeCount
 from rayjobs.context_settings import STOP_ON_ERROR, is_true
 from rayjobs.errors import (
-    ContextRestarting,
     ContextStopping,
     ErrorData,
     NoRunningJob,
     NoSlotsAvailable,
-    NoSuchContext,
     RayJobsError,
 )
 from rayjobs.job_binaries import check_binaries, names_to_find
@@ -38,7 +36,7 @@ from rayjobs.runner_links import RunnerLinks
 from rayjobs.runners import LONG_JOB_S, RunnerPool
 from rayjobs.service import Submission
 from rayjobs.settings import Settings
-from rayjobs.states import ContextState, JobEvent, JobState
+from rayjobs.states import JobEvent, JobState
 from rayjobs.store.blobs import changes_file
 from rayjobs.store.journal import Journal, journals_folder
 from rayjobs.store.under_way import UnderWay
@@ -124,7 +122,7 @@ class Context:
     async def resume(self, job: JobInfo, config: dict[str, Any]) -> JobReply:
         """Run a job again that was RESTARTING, with the binaries it had; the job once its validation passed."""
         if self._place is None:
-            raise self._still_starting()
+            raise self._info.refusal()
         return await self._take_in(job, config, self._place).wait(0)
 
     async def job_over(self, job_id: str) -> None:
@@ -227,7 +225,7 @@ class Context:
 
     async def _occupy_slot(self, submission: Submission) -> JobRun:
         if self._place is None:
-            raise self._still_starting()
+            raise self._info.refusal()
         if self._over.done() and not self._over.result().expected:
             await asyncio.sleep(BURIAL_S)  # what the supervisor makes of its death says more than we could
         binaries = await self._place.binaries.latest(names_to_find(submission))
@@ -237,12 +235,6 @@ class Context:
             is_secret = submission.wait_s > 0 and not submission.may_be_repeated and not self._info.is_adhoc
             return self._take_in(self._new_job(submission, binaries), submission.config, self._place, is_secret)
         return self._jobs[submission.job_id]
-
-    def _still_starting(self) -> RayJobsError:
-        name = self._info.name
-        if self._info.state is ContextState.RESTARTING:
-            return ContextRestarting(f"context {name} died and is being started again; try again")
-        return NoSuchContext(f"context {name} not found: it is still starting")
 
     def _take_in(self, info: JobInfo, config: dict[str, Any], place: Workplace, is_secret: bool = False) -> JobRun:
         job = self._jobs[info.job_id] = JobRun(info, config, place, is_secret)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from rayjobs.errors import ErrorData
+from rayjobs.errors import ContextRestarting, ContextStopping, ErrorData, NoSuchContext, RayJobsError
 from rayjobs.states import (
     ContextEvent,
     ContextState,
@@ -93,6 +93,15 @@ class ContextInfo:
         """This context after `event`, by the state table; raises `IllegalTransition`."""
         state = next_context_state(self.state, event)
         return replace(self, state=state, error=error or self.error, end_time=utc_now() if state.is_final else None)
+
+    def refusal(self) -> RayJobsError:
+        """What a job is told that comes in this state, which is not RUNNING."""
+        match self.state:
+            case ContextState.STOPPING:
+                return ContextStopping("Context stop in progress")
+            case ContextState.RESTARTING:
+                return ContextRestarting(f"context {self.name} died and is being started again; try again")
+        return NoSuchContext(f"context {self.name} not found: it is still starting")
 
 
 @dataclass(frozen=True)

@@ -179,8 +179,9 @@ class SparkHosts:
         return host
 
     def _running_shared(self) -> Host | None:
-        is_running = self._shared and self._shared.done() and not _failed(self._shared)
-        return self._shared.result() if self._shared and is_running else None
+        if self._shared is None or not self._shared.done() or _failed(self._shared):
+            return None
+        return self._shared.result()
 
     async def _shared_if_up(self) -> Host | None:
         """The shared host, also one that is starting; it may be over, and its watch not know that yet."""

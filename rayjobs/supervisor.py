@@ -24,7 +24,6 @@ from rayjobs.errors import (
     ContextExists,
     ContextInitError,
     ContextRestarting,
-    ContextStopping,
     NoRunningJob,
     NoSuchContext,
     NoSuchJob,
@@ -287,14 +286,9 @@ class Supervisor:
 
     def _find_running(self, name: str) -> LiveContext:
         live = self._find(name, f"context {name} not found")
-        match live.info.state:
-            case ContextState.RUNNING:
-                return live
-            case ContextState.STOPPING:
-                raise ContextStopping("Context stop in progress")
-            case ContextState.RESTARTING:
-                raise ContextRestarting(f"context {name} died and is being started again; try again")
-        raise NoSuchContext(f"context {name} not found: it is still starting")
+        if live.info.state is not ContextState.RUNNING:
+            raise live.info.refusal()
+        return live
 
     async def _context_for(self, submission: Submission) -> LiveContext:
         """The context a job names, or the ad-hoc one that is made for it."""

@@ -8,12 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-from rayjobs.errors import BadBinary, ErrorData
+from rayjobs.errors import ErrorData
 from rayjobs.records import BinaryInfo, BinaryType, ContextInfo, JobInfo
 from rayjobs.states import ContextEvent, ContextState, JobEvent, JobState, job_states_leading
-from rayjobs.store import store as store_module
 from rayjobs.store.store import Store
 
 INLINE_BYTES = 100
@@ -30,16 +27,6 @@ class LocalActor:
 
     def __getattr__(self, verb: str) -> Any:
         return SimpleNamespace(remote=getattr(self._actor, verb))
-
-
-def accept_contents(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any content passes for any type, but for one that says it is bad."""
-
-    def check(path: Path, binary_type: BinaryType) -> None:
-        if path.read_bytes() == b"bad":
-            raise BadBinary(f"not a {binary_type}")
-
-    monkeypatch.setattr(store_module, "check_content", check)
 
 
 def a_job(job_id: str, context_id: str = "c1", app_name: str = "app", start: datetime = START) -> JobInfo:

@@ -42,12 +42,12 @@ def _application(api: Api, context: str) -> str:
 
 
 def test_contexts_share_one_application_and_nothing_else(on):
-    names = [f"shared-{n}" for n in range(5)]
+    names = [f"shared-{n}" for n in range(10)]
     for name in names:
         assert on.http.post(f"/contexts/{name}?{SHARED}&spark.sql.shuffle.partitions=3").status_code == 200
     assert len({_application(on, name) for name in names}) == 1
-    with ThreadPoolExecutor(5) as clients:
-        assert list(clients.map(lambda name: on.run("jobs", "hello.CountRange", name), names)) == [100] * 5
+    with ThreadPoolExecutor(10) as clients:
+        assert list(clients.map(lambda name: on.run("jobs", "hello.CountRange", name), names)) == [100] * 10
     on.run("jobs", "hello.MakeView", names[0], "rows = 7")
     assert on.run("jobs", "hello.CountView", names[0]) == 7
     other = on.start("jobs", "hello.CountView", names[1], sync="true", timeout=60).json()

@@ -51,13 +51,13 @@ def test_twenty_jobs_survive_the_http_server_supervisor_and_store(sturdy):
 
 @pytest.mark.timeout(900)
 def test_thirty_contexts_come_and_go_and_leave_nothing(sturdy):
-    """Every fifth has a Spark application of its own, the others share one; half of them are killed, whenever."""
+    """Every third has a Spark application of its own, the others share one; half of them are killed, whenever."""
     dice = random.Random(4)
     sizes: list[int] = []
     with sturdy.client() as client:
         for n in range(30):
             name = f"fleeting-{n}"
-            parameters = {} if n % 5 == 0 else {"context-per-jvm": "false"}
+            parameters = {} if n % 3 == 0 else {"context-per-jvm": "false"}
             if n % 2:
                 _create_and_kill(sturdy, name, parameters, dice.uniform(0, 1.5 if parameters else 6))
             else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -24,7 +23,6 @@ from tests.stores import (
     START,
     a_context,
     a_job,
-    accept_contents,
     change,
     content_of,
     files,
@@ -32,17 +30,7 @@ from tests.stores import (
     upload,
 )
 
-
-@pytest.fixture(autouse=True)
-def accepted_contents(monkeypatch: pytest.MonkeyPatch) -> None:
-    accept_contents(monkeypatch)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(str(tmp_path), INLINE_BYTES)
-    yield opened
-    await opened.close()
+pytestmark = pytest.mark.usefixtures("accepted_contents")
 
 
 def later(job: JobInfo) -> JobInfo:
@@ -452,8 +440,9 @@ async def test_close_commits_what_waits(tmp_path: Path) -> None:
 async def test_a_dying_process_loses_nothing_acknowledged(tmp_path: Path) -> None:
     code = f"""
 import asyncio, os
+from rayjobs.store import store as store_module
 from tests import stores as t
-t.store_module.check_content = lambda path, binary_type: None
+store_module.check_content = lambda path, binary_type: None
 
 async def main():
     store = t.Store({str(tmp_path)!r}, t.INLINE_BYTES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +23,6 @@ from tests.stores import (
     LOST,
     START,
     a_job,
-    accept_contents,
     change,
     content_of,
     files,
@@ -32,17 +30,7 @@ from tests.stores import (
     uploaded,
 )
 
-
-@pytest.fixture(autouse=True)
-def accepted_contents(monkeypatch: pytest.MonkeyPatch) -> None:
-    accept_contents(monkeypatch)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = Store(str(tmp_path), INLINE_BYTES)
-    yield opened
-    await opened.close()
+pytestmark = pytest.mark.usefixtures("accepted_contents")
 
 
 # Binaries
